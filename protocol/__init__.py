@@ -1,0 +1,1 @@
+"""Stratum and Bitcoin, sans-I/O: bytes in, events out."""

@@ -1,0 +1,1 @@
+"""Consensus facts: ints and bytes, nothing about Stratum."""

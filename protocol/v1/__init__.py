@@ -1,0 +1,1 @@
+"""Stratum V1, both roles, sans-I/O."""

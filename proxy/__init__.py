@@ -1,0 +1,1 @@
+"""Thermostratum: the proxy itself. It owns sockets, clocks and policy; `protocol` owns the wire."""

@@ -1,0 +1,266 @@
+"""The shape of a site file: one Struct a table, every key with its unit, default, range and reason.
+
+Only the shape is here. Reading a file, finding every mistake in it and explaining them is `config_check`; the reference page in
+docs/ is generated from these annotations.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$", description="letters, digits and _ . : -, at most 63")]
+
+
+class Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Base of all tables: an unknown key is a mistake, never ignored."""
+
+
+class Site(Table, frozen=True, kw_only=True):
+    """[site]"""
+
+    name: Annotated[Name, Meta(description="how this site is called in metrics, logs and reports")] = "site"
+    data_dir: Annotated[str, Meta(description="where the ledger and the state live; relative to the file")] = "var"
+
+
+class Listen(Table, frozen=True, kw_only=True):
+    """[listen]: the side towards the miners."""
+
+    v1: Annotated[str, Meta(description="host:port of plain Stratum V1")] | None = "0.0.0.0:3333"
+    v1_tls: Annotated[str, Meta(description="host:port of Stratum V1 over TLS; needs tls_certificate and tls_key")] | None = None
+    tls_certificate: Annotated[str, Meta(description="PEM chain for v1_tls")] | None = None
+    tls_key: Annotated[str, Meta(description="PEM key for v1_tls, mode 0600")] | None = None
+    proxy_protocol: Annotated[
+        Literal["off", "required"], Meta(description="required: every connection starts with a PROXY v1 or v2 header")
+    ] = "off"
+    proxy_protocol_from: Annotated[list[str], Meta(description="networks (CIDR) allowed to send that header")] = []
+    workers: Annotated[
+        Literal["inventory", "any"],
+        Meta(description="inventory: only configured units may mine; any: others may too, without heat control"),
+    ] = "any"
+    max_connections: Annotated[int, Meta(ge=1, le=60_000, description="admission limit; kept below the fd limit")] = 12_000
+    max_connections_per_address: Annotated[
+        int, Meta(ge=1, le=60_000, description="one address must not use up the site; raise it behind NAT")
+    ] = 64
+    handshake_timeout_s: Annotated[
+        float, Meta(ge=1, le=300, description="subscribe and authorize must be done by then; slow-loris guard")
+    ] = 30.0
+    idle_timeout_s: Annotated[
+        float, Meta(ge=60, le=86_400, description="no byte from a unit that should hash for so long: closed")
+    ] = 1_800.0
+    send_timeout_s: Annotated[float, Meta(ge=1, le=300, description="a unit that does not read for so long is closed")] = 20.0
+    line_limit_bytes: Annotated[int, Meta(ge=1_024, le=65_536, description="longest accepted line, cut before decoding")] = 16_384
+    unit_id_bytes: Annotated[int, Meta(ge=1, le=3, description="extranonce1 of every unit; 2 is 65,536 connections")] = 2
+    extranonce2_bytes: Annotated[
+        int,
+        Meta(ge=2, le=8, description="what every unit rolls; unit_id_bytes + this must fit the smallest pool extranonce2"),
+    ] = 2
+    version_mask: Annotated[
+        str, Meta(pattern=r"^[0-9a-fA-F]{8}$", description="version bits offered to units; BIP 320 is 1fffe000")
+    ] = "1fffe000"
+    keepalive_job_s: Annotated[
+        float, Meta(ge=10, le=110, description="re-send the job when none came for so long: miners hang up after 120 s")
+    ] = 55.0
+
+
+class Vardiff(Table, frozen=True, kw_only=True):
+    """[vardiff]: share rate of one unit. Share difficulty never changes a unit's power."""
+
+    shares_per_minute: Annotated[float, Meta(ge=0.1, le=600, description="target rate of one unit")] = 6.0
+    min_difficulty: Annotated[float, Meta(gt=0, le=1e12, description="never below; rounded down to a power of two")] = 1.0
+    max_difficulty: Annotated[float, Meta(gt=0, le=1e15, description="never above")] = 1e12
+    start_difficulty: (
+        Annotated[float, Meta(gt=0, description="for a unit never seen, without a model; default: from 100 TH/s")] | None
+    ) = None
+    tau_s: Annotated[float, Meta(ge=30, le=7_200, description="time constant of the hashrate estimate")] = 600.0
+    band: Annotated[float, Meta(ge=1.2, le=16, description="change only when the rate is off by more than this factor")] = 2.5
+    enabled: Annotated[bool, Meta(description="false: everybody keeps start_difficulty (benchmarks, solo tests)")] = True
+
+
+class Pool(Table, frozen=True, kw_only=True):
+    """[[pools]]: one pool account."""
+
+    name: Name
+    url: Annotated[
+        str, Meta(pattern=r"^stratum\+(tcp|ssl|tls)://[^/\s]+:[0-9]{1,5}$", description="stratum+tcp://host:port or +ssl")
+    ]
+    user: Annotated[str, Meta(min_length=1, max_length=191, description="pool account, or account.worker")]
+    password: Annotated[str, Meta(max_length=128)] = "x"
+    priority: Annotated[int, Meta(ge=0, le=99, description="lower is better; equal priorities share by weight")] = 0
+    weight: Annotated[float, Meta(gt=0, le=1000, description="share of the work among equal priorities")] = 1.0
+    mode: Annotated[
+        Literal["aggregated", "grouped", "per_unit"], Meta(description="upstream connections: one, one a group, one a unit")
+    ] = "aggregated"
+    group_size: Annotated[int, Meta(ge=1, le=5_000, description="units on one connection, mode grouped")] = 50
+    unit_suffix: Annotated[bool, Meta(description="mode per_unit: authorize as user.unit-id, so the pool sees each unit")] = True
+    tls_ca: Annotated[str, Meta(description="PEM file with the CA of a private pool; default: the system's")] | None = None
+    tls_server_name: Annotated[str, Meta(description="name in the certificate where it is not the host")] | None = None
+    reconnect_allow: Annotated[
+        list[str], Meta(description="host:port that client.reconnect may lead to; all others are refused")
+    ] = []
+    version_mask: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}$", description="version bits asked of this pool")] = "1fffe000"
+    suggest_difficulty: Annotated[float, Meta(gt=0, description="sent as mining.suggest_difficulty")] | None = None
+    connect_timeout_s: Annotated[float, Meta(ge=0.5, le=60)] = 10.0
+    answer_timeout_s: Annotated[float, Meta(ge=1, le=120, description="subscribe, authorize or submit unanswered: sick")] = 30.0
+    job_timeout_s: Annotated[float, Meta(ge=10, le=3_600, description="no job for so long (and 3x the usual interval): sick")] = (
+        90.0
+    )
+    max_reject_rate: Annotated[
+        float, Meta(gt=0, le=1, description="refused part of the last 3 min (from 30 shares) that makes it sick")
+    ] = 0.10
+    return_after_s: Annotated[
+        float, Meta(ge=1, le=3_600, description="steady for so long before units come back; doubles when it fails again")
+    ] = 60.0
+
+
+class Loop(Table, frozen=True, kw_only=True):
+    """[[loops]]: one hydraulic circuit."""
+
+    name: Name
+    max_power_w: Annotated[float, Meta(gt=0, description="cap of all units of the loop together, electrical")] | None = None
+
+
+class Level(Table, frozen=True, kw_only=True):
+    """One power level of a model. Level 0, asleep, is there without being listed."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    power_w: Annotated[float, Meta(gt=0, le=100_000, description="wall power")]
+    hashrate_hps: Annotated[float, Meta(gt=0, description="hashes per second")]
+    setting: Annotated[int, Meta(description="what the driver sends for it (worklevel or workmode number)")] = 0
+
+
+class Model(Table, frozen=True, kw_only=True):
+    """[models.NAME]: data of a kind of machine, as recorded on one."""
+
+    driver: Annotated[Literal["avalon"], Meta(description="vendor API family")] = "avalon"
+    levels: Annotated[list[Level], Meta(min_length=1, max_length=16, description="rising power")]
+    sleep_power_w: Annotated[float, Meta(ge=0, le=1_000, description="what it draws asleep")] = 15.0
+    setting_command: Annotated[
+        Literal["worklevel", "workmode"], Meta(description="worklevel: no reboot; workmode: takes effect after a reboot")
+    ] = "worklevel"
+    wake: Annotated[Literal["softon", "reboot"], Meta(description="how it comes back from softoff")] = "softon"
+    change_reboots: Annotated[bool, Meta(description="a level change takes it off the line for minutes")] = False
+    settle_s: Annotated[float, Meta(ge=1, le=3_600, description="a command should show in the readings by then")] = 240.0
+    wake_s: Annotated[float, Meta(ge=1, le=3_600, description="from softon to hashing")] = 300.0
+    min_dwell_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time on a level")] = 300.0
+    min_off_s: Annotated[float, Meta(ge=0, le=86_400)] = 900.0
+    min_on_s: Annotated[float, Meta(ge=0, le=86_400)] = 1_800.0
+    max_starts_per_day: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
+    max_outlet_c: Annotated[float, Meta(ge=20, le=120, description="above: one level down")] = 85.0
+    max_chip_c: Annotated[float, Meta(ge=20, le=150, description="above: one level down; 5 K above: asleep")] = 95.0
+
+
+class Unit(Table, frozen=True, kw_only=True):
+    """[[units]] or a row of units_file: one machine."""
+
+    id: Name
+    address: Annotated[str, Meta(description="IP address of its API, and of its Stratum connection")]
+    model: Annotated[str, Meta(description="a [models.NAME]")]
+    loop: Annotated[str, Meta(description="a [[loops]] name")]
+    worker: Annotated[str, Meta(max_length=191, description="worker name it mines with; default: its id")] | None = None
+    serial: Annotated[str, Meta(description="the device's own; learned at first contact when absent")] | None = None
+    api_port: Annotated[int, Meta(ge=1, le=65_535)] = 4028
+    pool: Annotated[str, Meta(description="the pool this unit prefers, whatever the priorities")] | None = None
+    in_service: Annotated[bool, Meta(description="true: taken out for service, never commanded")] = False
+
+
+class HeatMeter(Table, frozen=True, kw_only=True):
+    """[heat.meter]"""
+
+    stale_s: Annotated[float, Meta(ge=1, le=3_600, description="a reading older than this is no reading")] = 60.0
+
+
+class Heat(Table, frozen=True, kw_only=True):
+    """[heat]"""
+
+    enabled: Annotated[bool, Meta(description="false: the proxy never commands a unit")] = True
+    control_period_s: Annotated[float, Meta(ge=0.5, le=300, description="one decision for the whole site")] = 20.0
+    telemetry_period_s: Annotated[float, Meta(ge=0.5, le=300, description="one sweep over the units")] = 15.0
+    telemetry_stale_s: Annotated[float, Meta(ge=1, le=3_600, description="readings older than this are unknown")] = 60.0
+    thermal_efficiency: Annotated[float, Meta(gt=0, le=1, description="heat into the water per wall power")] = 0.95
+    max_power_w: Annotated[float, Meta(gt=0, description="site cap, electrical; always wins")] | None = None
+    min_power_w: Annotated[float, Meta(ge=0, description="minimum stable power: anti-condensation, frost")] = 0.0
+    ramp_w_per_min: Annotated[float, Meta(gt=0, description="site ramp limit, electrical")] = 1_000_000.0
+    dead_band: Annotated[float, Meta(ge=0, le=0.2, description="no change for an error below this part of the target")] = 0.004
+    correction_tau_s: Annotated[float, Meta(ge=1, le=3_600, description="filter of the measured-power correction")] = 240.0
+    max_correction: Annotated[float, Meta(ge=0, le=0.5, description="the correction never exceeds this part")] = 0.2
+    max_transition: Annotated[float, Meta(gt=0, le=1, description="part of a loop that may change level in one cycle")] = 0.05
+    commands_per_s: Annotated[float, Meta(gt=0, le=10_000, description="command rate, whole fleet")] = 100.0
+    hold_after_s: Annotated[float, Meta(ge=1, le=86_400, description="demand stale: LIVE becomes HOLD")] = 120.0
+    fallback_after_s: Annotated[float, Meta(ge=1, le=86_400, description="still stale: HOLD becomes FALLBACK")] = 300.0
+    limit_after_s: Annotated[float, Meta(ge=1, le=604_800, description="still stale: FALLBACK becomes LIMIT")] = 1_800.0
+    fallback_power_w: Annotated[float, Meta(ge=0, description="electrical power on FALLBACK; default: what was held")] | None = None
+    limit_power_w: Annotated[float, Meta(ge=0, description="electrical power on LIMIT; default: min_power_w")] | None = None
+    max_demand_step: Annotated[
+        float, Meta(gt=0, le=10, description="a demand that jumps by more than this part of capacity is refused")
+    ] = 1.0
+    meter: HeatMeter = HeatMeter()
+
+
+class RestSignal(Table, frozen=True, kw_only=True):
+    """[signals.rest]: PUT /api/v1/heat/demand."""
+
+    enabled: bool = True
+    max_validity_s: Annotated[float, Meta(ge=10, le=604_800, description="longest validity window accepted")] = 86_400.0
+    max_clock_skew_s: Annotated[float, Meta(ge=0, le=3_600, description="a demand from further in the future is refused")] = 60.0
+
+
+class Signals(Table, frozen=True, kw_only=True):
+    """[signals]"""
+
+    rest: RestSignal = RestSignal()
+
+
+class Ledger(Table, frozen=True, kw_only=True):
+    """[ledger]"""
+
+    url: Annotated[str, Meta(description="SQLAlchemy URL; default: SQLite in data_dir")] | None = None
+    group_commit_s: Annotated[float, Meta(ge=0.001, le=1, description="shares wait at most this long for their commit")] = 0.005
+    queue_limit: Annotated[int, Meta(ge=100, le=1_000_000, description="records waiting; beyond, shares are refused")] = 50_000
+    stall_timeout_s: Annotated[float, Meta(ge=0.1, le=60, description="a write that takes longer: shares are refused")] = 2.0
+    keep_shares_days: Annotated[float, Meta(gt=0, le=3_650, description="raw share rows; rollups stay")] = 7.0
+    keep_rollups_days: Annotated[float, Meta(gt=0, le=36_500)] = 1_100.0
+    rollup_s: Annotated[float, Meta(ge=60, le=86_400, description="width of one rollup row")] = 900.0
+
+
+class ApiKey(Table, frozen=True, kw_only=True):
+    """[[api.keys]]: only the hash of a key is in the file."""
+
+    name: Name
+    role: Annotated[Literal["utility", "operator", "viewer"], Meta(description="utility: heat demand; operator: units too")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="`thermostratum apikey` makes a pair")]
+
+
+class Api(Table, frozen=True, kw_only=True):
+    """[api]"""
+
+    listen: Annotated[str, Meta(description="host:port of page, API and metrics")] = "127.0.0.1:8080"
+    keys: list[ApiKey] = []
+    open_reads: Annotated[bool, Meta(description="reading needs no key; false: viewer, operator or utility")] = True
+    unit_metrics: Annotated[bool, Meta(description="a series for each unit in /metrics")] = True
+
+
+class Log(Table, frozen=True, kw_only=True):
+    """[log]"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class SiteConfig(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    site: Site = Site()
+    listen: Listen = Listen()
+    vardiff: Vardiff = Vardiff()
+    pools: Annotated[list[Pool], Meta(min_length=1, max_length=32)]
+    loops: Annotated[list[Loop], Meta(max_length=64)] = []
+    models: dict[str, Model] = {}
+    units: Annotated[list[Unit], Meta(max_length=100_000)] = []
+    units_file: Annotated[str, Meta(description="CSV with the columns of [[units]]; relative to the file")] | None = None
+    heat: Heat = Heat()
+    signals: Signals = Signals()
+    ledger: Ledger = Ledger()
+    api: Api = Api()
+    log: Log = Log()

@@ -1,0 +1,130 @@
+"""Read models: what the API, the page, the metrics and the demo's summary show.
+
+Filled by the part that owns the facts, changed by nobody. Unknown is None, never 0. Durations are seconds, power watts,
+temperatures degrees Celsius, work is expected hashes.
+"""
+
+import msgspec
+
+
+class ShareTotals(msgspec.Struct, frozen=True):
+    """Every share since the process started, by where it ended. `conservation_delta` must be 0:
+    received = rejected + below_pool_target + accepted + refused + unknown + pending."""
+
+    received: int = 0
+    rejected: dict[str, int] = {}  # by our own verdict
+    below_pool_target: int = 0  # valid proof for us, not due to the pool
+    accepted: int = 0  # by the pool
+    refused: dict[str, int] = {}  # by the pool, by code
+    unknown: dict[str, int] = {}  # never answered, by reason
+    pending: int = 0
+    blocks: int = 0
+    valid_work: float = 0.0
+    accepted_work: float = 0.0
+    conservation_delta: int = 0
+
+
+class PoolView(msgspec.Struct, frozen=True):
+    """One configured pool. state: connecting, ready, sick, down or off (with `reason`)."""
+
+    name: str
+    url: str
+    transport: str  # tcp, tls
+    mode: str  # aggregated, grouped, per_unit
+    state: str
+    reason: str | None
+    priority: int
+    weight: float
+    active: bool  # units work for it now
+    sessions: int
+    units: int
+    difficulty: float | None
+    extranonce1_bytes: int | None
+    extranonce2_bytes: int | None
+    version_mask: str | None
+    last_job_age_s: float | None
+    submit_latency_s: float | None  # median of the last 100 answers
+    accepted: int
+    refused: dict[str, int]
+    unknown: dict[str, int]
+    pending: int
+    accepted_work: float
+    reconnects: int
+    last_message: str | None  # client.show_message
+
+
+class UnitView(msgspec.Struct, frozen=True):
+    """One configured unit: what was asked, what it says, what its shares prove."""
+
+    id: str
+    loop: str
+    model: str
+    address: str
+    worker: str
+    serial: str | None
+    state: str  # UnitState name
+    state_since_s: float
+    in_service: bool  # taken out by an operator
+    fault: str | None
+    connected: bool  # stratum
+    pool: str | None
+    level_commanded: int | None
+    level_observed: int | None
+    power_commanded_w: float | None
+    power_w: float | None
+    hashrate_expected_hps: float | None  # of the commanded level
+    hashrate_reported_hps: float | None  # what the device says
+    hashrate_shares_hps: float | None  # what its shares prove
+    difficulty: float | None
+    inlet_c: float | None
+    outlet_c: float | None
+    chip_c: float | None
+    reading_age_s: float | None
+    share_age_s: float | None
+    accepted: int
+    rejected: int
+    user_agent: str | None
+
+
+class HeatView(msgspec.Struct, frozen=True):
+    """Demand against delivery. ladder: LIVE, HOLD, FALLBACK, LIMIT or STOP."""
+
+    ladder: str
+    source: str | None
+    demand_w: float | None
+    demand_age_s: float | None
+    demand_valid_for_s: float | None
+    setpoint_power_w: float | None  # electrical, after limits
+    commanded_power_w: float
+    measured_power_w: float | None
+    heat_w: float | None  # delivered, metered or estimated
+    heat_quality: str  # measured, estimated, unknown
+    supply_c: float | None
+    return_c: float | None
+    headroom_up_w: float
+    headroom_down_w: float
+    marginal_price_per_kwh: float | None
+    limiter: str | None  # what keeps the set-point from the demand
+    tracking_error: float | None  # (heat - demand) / demand
+    setpoint_changes: int
+    level_changes: int
+    demand_energy_wh: float
+    heat_energy_wh: float
+    decision_s: float | None  # how long the last cycle took to decide
+
+
+class SiteView(msgspec.Struct, frozen=True):
+    """Everything the first page needs, in one piece."""
+
+    name: str
+    version: str
+    now_unix_s: float
+    uptime_s: float
+    miners_connected: int
+    hashrate_hps: float | None  # from shares, all units
+    shares: ShareTotals
+    heat: HeatView
+    pools: list[PoolView]
+    unit_states: dict[str, int]
+    ledger_state: str  # ok, degraded
+    loop_lag_s: float | None
