@@ -230,7 +230,7 @@ class ApiKey(Table, frozen=True, kw_only=True):
 
     name: Name
     role: Annotated[Literal["utility", "operator", "viewer"], Meta(description="utility: heat demand; operator: units too")]
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="`thermostratum apikey` makes a pair")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="64 hex digits; `thermostratum apikey` makes them")]
 
 
 class Api(Table, frozen=True, kw_only=True):

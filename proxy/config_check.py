@@ -1,0 +1,87 @@
+"""Reads a site file and either gives a configuration that can be used, or every mistake in it at once.
+
+The steps: TOML syntax, shape (`config_shape`), units file (`config_units`), rules between tables (`config_rules`), this machine
+(`config_host`). Nothing is opened, created or connected.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from proxy.config import SiteConfig
+from proxy.config_host import check_host
+from proxy.config_report import Report
+from proxy.config_rules import check_rules
+from proxy.config_shape import walk
+from proxy.config_units import read_units
+from proxy.errors import ConfigError
+
+_POSITION = re.compile(r"\(at line (\d+), column (\d+)\)$")
+
+
+class LoadedConfig(msgspec.Struct, frozen=True):
+    """A usable site: `config` has absolute paths and the units of its units file; `warnings` are lines for the operator."""
+
+    config: SiteConfig
+    warnings: list[str]
+
+
+def load(path: Path) -> LoadedConfig:
+    """Read and check the site file `path`.
+
+    Raises ConfigError with one line for each mistake: file, line, key path, what is wrong and what is allowed.
+    """
+    document, text = _parse(path)
+    report = Report(path, text)
+    _add_units_file(document, path.parent, report)
+    draft = _absolute(walk(document, SiteConfig, report), path.parent)
+    check_rules(draft, report)
+    check_host(draft, report)
+    if report.problems:
+        raise ConfigError(report.problems)
+    try:
+        config = msgspec.convert(document, SiteConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError([f"{path.name}: {error}"]) from error
+    return LoadedConfig(_absolute(config, path.parent), report.warnings)
+
+
+def _parse(path: Path) -> tuple[dict[str, object], str]:
+    """The decoded document and its text. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path.name}: is not UTF-8 (byte {error.start}); save it as UTF-8"]) from error
+    try:
+        return tomllib.loads(text), text
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error)
+        position = _POSITION.search(reason)
+        place = f"{path.name}:{position[1]}:{position[2]}" if position else path.name
+        raise ConfigError([f"{place}: is not TOML: {_POSITION.sub('', reason).strip()}"]) from error
+
+
+def _add_units_file(document: dict[str, object], folder: Path, report: Report) -> None:
+    """Append the rows of units_file to [[units]], so that one check sees all units."""
+    name = document.get("units_file")
+    units = document.get("units", [])
+    if isinstance(name, str) and isinstance(units, list):
+        document["units"] = units + read_units(folder / name, report, len(units))
+
+
+def _absolute(config: SiteConfig, folder: Path) -> SiteConfig:
+    """The same site with every path absolute: they are relative to the file, wherever the process was started."""
+
+    def resolved(name: str | None) -> str | None:
+        return None if name is None else str((folder / name).absolute())
+
+    listen = msgspec.structs.replace(
+        config.listen, tls_certificate=resolved(config.listen.tls_certificate), tls_key=resolved(config.listen.tls_key)
+    )
+    pools = [msgspec.structs.replace(pool, tls_ca=resolved(pool.tls_ca)) for pool in config.pools]
+    site = msgspec.structs.replace(config.site, data_dir=resolved(config.site.data_dir))
+    return msgspec.structs.replace(config, site=site, listen=listen, pools=pools, units_file=resolved(config.units_file))
