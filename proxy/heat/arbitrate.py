@@ -1,0 +1,239 @@
+"""Who rules the plant now: the utility's live demand, a rung of the ladder below it, or an operator's stop.
+
+Pure: the wall clock is an argument. It decides no power beyond naming the target; limits, ramps and units come later. It does not
+check a demand (demand.DemandBook did) and does not know why a stop was asked for, only what to call it.
+"""
+
+import enum
+
+import msgspec
+
+from proxy.heat.demand import HeatDemand
+
+# Demands kept for later: a day of quarter hours, twice.
+MAX_WAITING = 192
+
+
+class Rung(enum.Enum):
+    """The ladder, best first. Downward is automatic; upward must be proven."""
+
+    LIVE = "LIVE"  # a demand is valid, or expired so recently that its renewal may just be late
+    HOLD = "HOLD"  # stale: what was asked last goes on
+    FALLBACK = "FALLBACK"  # still stale: the power agreed for a lost signal
+    LIMIT = "LIMIT"  # nobody will answer soon: the power that is safe for days
+    STOP = "STOP"  # an operator or an interlock: everything asleep
+
+
+class Step(enum.Enum):
+    """What one cycle found out about the signal."""
+
+    PROVEN = "proven"  # fresh for as many cycles in a row as the rung demands
+    STALE = "stale"
+    LOST = "lost"
+    GIVEN_UP = "given-up"
+    TRIPPED = "tripped"
+    CLEARED = "cleared"  # no stop is asked for any more
+
+
+# Every rung has every step: an ageing signal never lifts a rung, and only CLEARED leaves STOP (to LIMIT, from where a proven
+# demand leads up: what ran before the stop is not taken up again by itself).
+LADDER: dict[Rung, dict[Step, Rung]] = {
+    Rung.LIVE: {
+        Step.PROVEN: Rung.LIVE,
+        Step.STALE: Rung.HOLD,
+        Step.LOST: Rung.FALLBACK,
+        Step.GIVEN_UP: Rung.LIMIT,
+        Step.TRIPPED: Rung.STOP,
+        Step.CLEARED: Rung.LIVE,
+    },
+    Rung.HOLD: {
+        Step.PROVEN: Rung.LIVE,
+        Step.STALE: Rung.HOLD,
+        Step.LOST: Rung.FALLBACK,
+        Step.GIVEN_UP: Rung.LIMIT,
+        Step.TRIPPED: Rung.STOP,
+        Step.CLEARED: Rung.HOLD,
+    },
+    Rung.FALLBACK: {
+        Step.PROVEN: Rung.LIVE,
+        Step.STALE: Rung.FALLBACK,
+        Step.LOST: Rung.FALLBACK,
+        Step.GIVEN_UP: Rung.LIMIT,
+        Step.TRIPPED: Rung.STOP,
+        Step.CLEARED: Rung.FALLBACK,
+    },
+    Rung.LIMIT: {
+        Step.PROVEN: Rung.LIVE,
+        Step.STALE: Rung.LIMIT,
+        Step.LOST: Rung.LIMIT,
+        Step.GIVEN_UP: Rung.LIMIT,
+        Step.TRIPPED: Rung.STOP,
+        Step.CLEARED: Rung.LIMIT,
+    },
+    Rung.STOP: {
+        Step.PROVEN: Rung.STOP,
+        Step.STALE: Rung.STOP,
+        Step.LOST: Rung.STOP,
+        Step.GIVEN_UP: Rung.STOP,
+        Step.TRIPPED: Rung.STOP,
+        Step.CLEARED: Rung.LIMIT,
+    },
+}
+
+# Cycles in a row with a valid demand before a rung is left upward. HOLD changed no power, so coming back from it needs no caution.
+GOOD_CYCLES: dict[Rung, int] = {Rung.LIVE: 1, Rung.HOLD: 1, Rung.FALLBACK: 3, Rung.LIMIT: 3, Rung.STOP: 3}
+
+
+def advance(rung: Rung, step: Step) -> Rung:
+    """Look up where a step leads. Defined for every pair."""
+    return LADDER[rung][step]
+
+
+class Policy(msgspec.Struct, frozen=True, gc=False):
+    """How long a stale signal is borne, counted from the end of the last valid window, and the electrical power of the low rungs.
+
+    `fallback_power_w` None: FALLBACK goes on with what was held.
+    """
+
+    hold_after_s: float
+    fallback_after_s: float
+    limit_after_s: float
+    fallback_power_w: float | None
+    limit_power_w: float
+
+
+class Ruling(msgspec.Struct, frozen=True, gc=False):
+    """What is to be delivered: `heat_w` (thermal) or `power_w` (electrical); both None: keep every unit as it is.
+
+    `demand` is the one that rules or ruled last, `following` the next one that waits, `stale_s` how long no demand has been valid.
+    """
+
+    rung: Rung
+    heat_w: float | None
+    power_w: float | None
+    demand: HeatDemand | None
+    following: HeatDemand | None
+    stale_s: float | None
+    cause: str
+
+
+class Docket(msgspec.Struct):
+    """The demands that rule, ruled last or wait, and the rung we are on. Starts on HOLD: nothing moves before a demand came."""
+
+    waiting: list[HeatDemand] = []
+    last: HeatDemand | None = None
+    rung: Rung = Rung.HOLD
+    good_cycles: int = 0
+
+
+def admit(docket: Docket, demand: HeatDemand, now_unix_s: float) -> bool:
+    """Put an accepted demand on the docket; False when too many wait already. A new epoch clears what older ones had planned."""
+    kept = [
+        other
+        for other in docket.waiting
+        if other.valid_until_unix_s > now_unix_s and (other.source != demand.source or other.epoch >= demand.epoch)
+    ]
+    if len(kept) >= MAX_WAITING:
+        return False
+    kept.append(demand)
+    docket.waiting = kept
+    return True
+
+
+def restore(docket: Docket, demand: HeatDemand) -> None:
+    """Take up the last demand of an earlier run: it rules while it is valid, and its age counts from its end when it is not."""
+    docket.waiting = [demand]
+    docket.last = demand
+
+
+def ruling_at(docket: Docket, now_unix_s: float) -> HeatDemand | None:
+    """The demand valid now; where windows overlap, the one sent last."""
+    return max((d for d in docket.waiting if d.is_valid_at(now_unix_s)), key=lambda d: d.order, default=None)
+
+
+def following_at(docket: Docket, now_unix_s: float) -> HeatDemand | None:
+    """The waiting demand that begins next."""
+    return min((d for d in docket.waiting if d.valid_from_unix_s > now_unix_s), key=lambda d: d.valid_from_unix_s, default=None)
+
+
+def in_force(docket: Docket, now_unix_s: float) -> HeatDemand | None:
+    """The demand that rules, else the next one that will: whose source has the say."""
+    return ruling_at(docket, now_unix_s) or following_at(docket, now_unix_s)
+
+
+def rule(docket: Docket, policy: Policy, now_unix_s: float, stop: str | None = None) -> Ruling:
+    """One cycle of the ladder: age or prove the signal, move the rung, name the target. `stop` is why all must sleep, or None.
+
+    Without any demand ever, the signal does not age: a plant that was never asked for heat keeps its units as they are.
+    """
+    current = ruling_at(docket, now_unix_s)
+    if current is not None:
+        docket.last = current
+    docket.waiting = [d for d in docket.waiting if d.valid_until_unix_s > now_unix_s]
+    stale_s = _stale_s(docket, current, now_unix_s)
+    step = _step(docket, policy, current is not None, stale_s, stop)
+    if step is not None:
+        docket.rung = advance(docket.rung, step)
+    heat_w, power_w = _target(docket, policy)
+    return Ruling(
+        rung=docket.rung,
+        heat_w=heat_w,
+        power_w=power_w,
+        demand=docket.last,
+        following=following_at(docket, now_unix_s),
+        stale_s=stale_s,
+        cause=_cause(docket, current is not None, stop),
+    )
+
+
+def _stale_s(docket: Docket, current: HeatDemand | None, now_unix_s: float) -> float | None:
+    if current is not None:
+        return 0.0
+    if docket.last is None:
+        return None
+    return max(0.0, now_unix_s - docket.last.valid_until_unix_s)
+
+
+def _step(docket: Docket, policy: Policy, fresh: bool, stale_s: float | None, stop: str | None) -> Step | None:
+    if stop is not None:
+        docket.good_cycles = 0
+        return Step.TRIPPED
+    if docket.rung is Rung.STOP:
+        return Step.CLEARED
+    if fresh:
+        docket.good_cycles += 1
+        return Step.PROVEN if docket.good_cycles >= GOOD_CYCLES[docket.rung] else None
+    docket.good_cycles = 0
+    if stale_s is None:
+        return None
+    for limit_s, step in (
+        (policy.limit_after_s, Step.GIVEN_UP),
+        (policy.fallback_after_s, Step.LOST),
+        (policy.hold_after_s, Step.STALE),
+    ):
+        if stale_s >= limit_s:
+            return step
+    return None
+
+
+def _target(docket: Docket, policy: Policy) -> tuple[float | None, float | None]:
+    held_w = None if docket.last is None else docket.last.power_w
+    match docket.rung:
+        case Rung.LIVE | Rung.HOLD:
+            return held_w, None
+        case Rung.FALLBACK:
+            return (held_w, None) if policy.fallback_power_w is None else (None, policy.fallback_power_w)
+        case Rung.LIMIT:
+            return None, policy.limit_power_w
+        case Rung.STOP:
+            return None, 0.0
+
+
+def _cause(docket: Docket, fresh: bool, stop: str | None) -> str:
+    if stop is not None:
+        return stop
+    if docket.last is None:
+        return "no demand was ever received"
+    if fresh:
+        return "demand valid" if docket.rung is Rung.LIVE else "demand valid again, waiting for it to prove steady"
+    return "no valid demand"

@@ -1,0 +1,1 @@
+"""Heat meters: what a reading must look like before anything believes it."""
