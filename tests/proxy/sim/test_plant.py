@@ -1,0 +1,87 @@
+"""The water side: energy is never made or lost, and it settles where the equations say."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.sim.plant import Plant, PlantSpec
+
+LOOPS = ("loop-1", "loop-2", "loop-3", "loop-4")
+SPEC = PlantSpec(loops=LOOPS, units_per_loop=57, unit_power_w=8_064.0)
+NOMINAL_W = 57 * 8_064.0
+
+
+def run(plant: Plant, seconds: float, each_w: float) -> None:
+    for _ in range(int(seconds)):
+        plant.advance(1.0, dict.fromkeys(LOOPS, each_w))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.0, 120.0), st.lists(st.floats(0.0, 1.2), min_size=4, max_size=4)), max_size=20),
+    st.sampled_from([1.0, 60.0, 120.0]),
+)
+def test_heat_in_is_heat_out_plus_heat_stored(steps: list[tuple[float, list[float]]], time_scale: float) -> None:
+    plant = Plant(SPEC, time_scale, power_w=0.7 * 4 * NOMINAL_W)
+    stored_before_j = plant.stored_j + plant.in_pipe_j
+    for dt_s, parts in steps:
+        plant.advance(dt_s, {name: part * NOMINAL_W for name, part in zip(LOOPS, parts, strict=True)})
+    change_j = plant.stored_j + plant.in_pipe_j - stored_before_j
+    assert plant.input_j - plant.delivered_j == pytest.approx(change_j, abs=1e-6 * (plant.input_j + abs(plant.stored_j)))
+
+
+@given(st.floats(0.0, 1.08))
+@settings(max_examples=25, deadline=None)
+def test_a_settled_plant_stays_where_it_is(part: float) -> None:
+    plant = Plant(SPEC, 60.0, power_w=part * 4 * NOMINAL_W)
+    before_c = plant.loops["loop-1"].hot_c
+    run(plant, 20.0, part * NOMINAL_W)
+    assert plant.loops["loop-1"].hot_c == pytest.approx(before_c, abs=0.01)
+    assert plant.delivered_w == pytest.approx(part * 4 * NOMINAL_W * SPEC.efficiency, rel=1e-3, abs=1.0)
+
+
+def test_full_power_gives_the_temperatures_of_the_design() -> None:
+    plant = Plant(SPEC, power_w=4 * NOMINAL_W)
+    inlet_c, outlet_c = plant.unit_temperatures_c("loop-1", 8_064.0)
+    assert outlet_c == pytest.approx(plant.loops["loop-1"].hot_c, abs=0.1)
+    assert 13.0 < outlet_c - inlet_c < 15.5
+    assert 75.0 < plant.read_meter(random.Random(1)).supply_c < 80.0
+
+
+def test_a_step_down_reaches_nine_tenths_within_ten_minutes() -> None:
+    plant = Plant(SPEC, power_w=4 * NOMINAL_W)
+    before_w = plant.delivered_w
+    run(plant, 600.0, 0.55 * NOMINAL_W)
+    assert (before_w - plant.delivered_w) / (0.45 * before_w) > 0.9
+
+
+def test_a_scaled_plant_lives_the_same_life_faster() -> None:
+    slow, fast = Plant(SPEC, 1.0, power_w=4 * NOMINAL_W), Plant(SPEC, 60.0, power_w=4 * NOMINAL_W)
+    slow.advance(300.0, dict.fromkeys(LOOPS, 0.55 * NOMINAL_W))
+    fast.advance(5.0, dict.fromkeys(LOOPS, 0.55 * NOMINAL_W))
+    assert fast.delivered_w == pytest.approx(slow.delivered_w, rel=0.02)
+
+
+def test_the_meter_is_noisy_but_its_register_is_not() -> None:
+    plant = Plant(SPEC, 60.0, power_w=4 * NOMINAL_W)
+    rng = random.Random(7)
+    samples = [plant.read_meter(rng) for _ in range(2_000)]
+    mean_w = sum(sample.heat_w for sample in samples) / len(samples)
+    assert mean_w == pytest.approx(plant.delivered_w, rel=0.001)
+    assert len({sample.heat_w for sample in samples}) > 1_900
+    assert {sample.energy_wh for sample in samples} == {0.0}
+    run(plant, 3_600.0 / 60.0, NOMINAL_W)
+    assert plant.read_meter(rng).energy_wh == pytest.approx(plant.delivered_w / 60.0, rel=0.01)
+
+
+def test_time_does_not_go_back() -> None:
+    with pytest.raises(ValueError, match="go back"):
+        Plant(SPEC).advance(-1.0, {})
+
+
+def test_a_loop_without_units_running_cools_to_the_return_and_no_further() -> None:
+    plant = Plant(SPEC, 60.0, power_w=4 * NOMINAL_W)
+    run(plant, 3_600.0, 0.0)
+    assert SPEC.return_c <= plant.loops["loop-3"].cold_c <= plant.loops["loop-3"].hot_c < SPEC.return_c + 10.0
