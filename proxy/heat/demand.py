@@ -79,6 +79,21 @@ class MeterReading(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
     energy_wh: float | None = None
 
 
+class MeterAccepted(msgspec.Struct, frozen=True, gc=False):
+    """The reading was believed."""
+
+    at_unix_s: float
+    heat_w: float
+
+
+class MeterRefused(msgspec.Struct, frozen=True, gc=False):
+    """The reading was not believed; the last good one stays until it is stale. `code` as in DemandRefused."""
+
+    code: int
+    reason: str
+    remedy: str
+
+
 class Envelope(msgspec.Struct, frozen=True, gc=False):
     """What a demand must fit. `capacity_w` is the installed heat (thermal); `max_step` is a part of it."""
 
