@@ -21,14 +21,14 @@ class LineBuffer:
         self._start = 0  # where the next line begins
         self._searched = 0  # no newline before this index: a peer that sends single bytes is not searched from the start each time
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Append what was received. The caller bounds one read; take all lines before feeding again."""
         if self._start < len(self._data):
             self._searched -= self._start
-            self._data = self._data[self._start :] + data
+            self._data = self._data[self._start :] + data  # bytes, whatever `data` is
         else:
             self._searched = 0
-            self._data = data
+            self._data = bytes(data)  # no copy of what is bytes already
         self._start = 0
 
     def next_line(self) -> bytes | None:

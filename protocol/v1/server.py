@@ -61,7 +61,7 @@ class ServerConnection:
 
     # ---- in
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Take what was received; then call `next_event` until it gives None. A broken connection drops it."""
         if self._state is not State.BROKEN:
             self._lines.feed(data)
