@@ -1,0 +1,1 @@
+"""Towards the miners: sockets in, channels out."""

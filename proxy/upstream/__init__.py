@@ -1,0 +1,1 @@
+"""Towards the pools: one supervised task for each connection."""

@@ -1,0 +1,146 @@
+"""Shares on their way to a pool: sent, not answered yet. Nothing is forgotten: each ends accepted, refused or unknown, with a
+reason.
+
+A connection that breaks leaves its shares in doubt. If the pool gives the next connection the same coordinates within
+`RESUME_WINDOW_S`, they are sent again: "true" counts, and so does "duplicate", because it proves that the pool had it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from proxy.ledger.records import ShareState
+from proxy.work.jobs import ForwardedShare
+
+RESUME_WINDOW_S = 30.0
+# More unanswered shares than this, and the pool is not taking them: new ones are refused as busy.
+MAX_PENDING = 50_000
+DUPLICATE_CODE = 22
+LATENCY_SAMPLES = 100
+# Answers that the reject rate looks at.
+RATE_WINDOW_S = 180.0
+RATE_SAMPLES = 5_000
+
+
+class Sent(msgspec.Struct, gc=False):
+    """A share under a request id. resent: it was in doubt before."""
+
+    share: ForwardedShare
+    sent_s: float
+    resent: bool
+
+
+class PoolAccount:
+    """Counters of one pool over all its connections."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: dict[str, int] = {}
+        self.unknown: dict[str, int] = {}
+        self.accepted_work = 0.0
+        self.latencies_s: deque[float] = deque(maxlen=LATENCY_SAMPLES)
+        self.answers: deque[tuple[float, bool, float]] = deque(maxlen=RATE_SAMPLES)
+
+    def recent(self, now_s: float) -> tuple[int, float, float]:
+        """(answers, refused work, all work) of the last three minutes."""
+        while self.answers and now_s - self.answers[0][0] > RATE_WINDOW_S:
+            self.answers.popleft()
+        refused = sum(work for _, accepted, work in self.answers if not accepted)
+        return len(self.answers), refused, sum(work for _, _, work in self.answers)
+
+    def median_latency_s(self) -> float | None:
+        """Of the last hundred answers."""
+        return sorted(self.latencies_s)[len(self.latencies_s) // 2] if self.latencies_s else None
+
+
+class PendingShares:
+    """The shares of one pool slot that wait for an answer, over reconnects."""
+
+    def __init__(
+        self,
+        account: PoolAccount,
+        settle: Callable[[int, ShareState, str | None], None],
+        answered: Callable[[str, bool], None],
+    ) -> None:
+        self._account = account
+        self._settle = settle
+        self._answered = answered
+        self._sent: dict[int, Sent] = {}
+        self._doubt: list[ForwardedShare] = []
+        self._doubt_until_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._sent) + len(self._doubt)
+
+    @property
+    def is_full(self) -> bool:
+        """No more can be taken."""
+        return len(self) >= MAX_PENDING
+
+    def oldest_s(self) -> float | None:
+        """When the oldest unanswered share was sent."""
+        return next(iter(self._sent.values())).sent_s if self._sent else None
+
+    @property
+    def in_flight(self) -> int:
+        """Sent on the present connection and not answered."""
+        return len(self._sent)
+
+    def sent(self, request_id: int, share: ForwardedShare, now_s: float, *, resent: bool = False) -> None:
+        """A share went out under this request id."""
+        self._sent[request_id] = Sent(share, now_s, resent)
+
+    def keep(self, share: ForwardedShare, now_s: float) -> None:
+        """A share that could not be sent (a block, while the pool is away): tried again with the next connection."""
+        self._doubt.append(share)
+        self._doubt_until_s = max(self._doubt_until_s, now_s + RESUME_WINDOW_S)
+
+    def answer(self, request_id: int, accepted: bool, code: int | None, reason: str | None, now_s: float) -> bool:
+        """The pool's word on a share; False when there is no such share (answered twice, or never sent)."""
+        sent = self._sent.pop(request_id, None)
+        if sent is None:
+            return False
+        share = sent.share
+        if not accepted and sent.resent and code == DUPLICATE_CODE:
+            accepted, reason = True, "duplicate-after-resume"
+        account = self._account
+        account.answers.append((now_s, accepted, share.work))
+        account.latencies_s.append(now_s - sent.sent_s)
+        if accepted:
+            account.accepted += 1
+            account.accepted_work += share.work
+            self._settle(share.share_id, ShareState.ACCEPTED, reason)
+        else:
+            label = _label(code)
+            account.refused[label] = account.refused.get(label, 0) + 1
+            self._settle(share.share_id, ShareState.REFUSED, f"{label}: {reason}" if reason else label)
+        self._answered(share.unit, accepted)
+        return True
+
+    def connection_lost(self, now_s: float) -> None:
+        """Everything unanswered is in doubt for a while."""
+        if self._sent:
+            self._doubt.extend(sent.share for sent in self._sent.values())
+            self._sent.clear()
+            self._doubt_until_s = now_s + RESUME_WINDOW_S
+
+    def take_doubtful(self) -> list[ForwardedShare]:
+        """The shares in doubt, to be sent again: the pool gave us the same coordinates."""
+        doubt, self._doubt = self._doubt, []
+        return doubt
+
+    def give_up(self, reason: str, now_s: float | None = None) -> None:
+        """Shares in doubt become unknown: at once, or with `now_s` when their window has passed."""
+        if not self._doubt or (now_s is not None and now_s < self._doubt_until_s):
+            return
+        self._account.unknown[reason] = self._account.unknown.get(reason, 0) + len(self._doubt)
+        for share in self._doubt:
+            self._settle(share.share_id, ShareState.UNKNOWN, reason)
+        self._doubt.clear()
+
+
+def _label(code: int | None) -> str:
+    """A bounded name for a pool's refusal."""
+    known = {20: "other", 21: "stale", 22: "duplicate", 23: "low-difficulty", 24: "unauthorized", 25: "not-subscribed"}
+    return known.get(code, "other") if code is not None else "other"

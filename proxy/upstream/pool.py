@@ -1,0 +1,305 @@
+"""The life of one configured pool: its connections (slots), their back-off, and what is known of its health.
+
+aggregated: one slot. grouped: a new slot when the others are full. per_unit: a slot for each unit. One slot is always kept
+warm, also while another pool is in use, so that a switch sends bytes that are already here. It does NOT decide who works for
+whom: see work/.
+"""
+
+import random
+import ssl
+from collections.abc import Callable
+from functools import reduce
+from operator import and_
+
+import structlog
+import trio
+
+from proxy.config import Pool as PoolConfig
+from proxy.errors import PoolError
+from proxy.events import EventLog
+from proxy.ledger.records import ShareState
+from proxy.upstream.pending import PendingShares, PoolAccount
+from proxy.upstream.v1 import Redirect, Resume, SessionEvents, V1Session, host_and_port
+from proxy.views import PoolView
+from proxy.work.geometry import Geometry
+from proxy.work.health import Health, Observation, judge
+from proxy.work.jobs import UpstreamJob, UpstreamSession
+
+log = structlog.get_logger()
+
+BACKOFF_FIRST_S = 0.5
+BACKOFF_LIMIT_S = 30.0
+# A connection that lived this long was good: the next back-off starts small again.
+GOOD_LIFE_S = 60.0
+MAX_SLOTS = 2_000
+# A slot without units is closed after this.
+SPARE_SLOT_S = 120.0
+
+
+class Slot:
+    """One connection's place: who uses it, and the session that is there now."""
+
+    def __init__(self, number: int, user: str, pending: PendingShares) -> None:
+        self.number = number
+        self.user = user
+        self.pending = pending
+        self.session: V1Session | None = None
+        self.units: set[str] = set()
+        self.scope = trio.CancelScope()
+        self.empty_since_s: float | None = None
+
+
+class Pool:
+    """See the module."""
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        *,
+        geometry: Geometry,
+        settle: Callable[[int, ShareState, str | None], None],
+        answered: Callable[[str, bool], None],
+        publish: Callable[[UpstreamJob], None],
+        changed: Callable[[], None],
+        session_gone: Callable[[UpstreamSession], None],
+        events: EventLog,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        tls_context: ssl.SSLContext | None,
+    ) -> None:
+        self.config = config
+        self.name = config.name
+        self.account = PoolAccount()
+        self.reconnects = 0
+        self.last_message: str | None = None
+        self.failure: str | None = None
+        self._geometry = geometry
+        self._settle = settle
+        self._answered = answered
+        self._changed = changed
+        self._session_gone = session_gone
+        self._events = events
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._tls_context = tls_context
+        self._hooks = SessionEvents(ready=self._on_ready, job=publish, message=self._on_message)
+        self._slots: list[Slot] = []
+        self._slot_numbers = 0
+        self._sessions_made = 0
+        self._slot_of_unit: dict[str, Slot] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Keep the connections until cancelled. A pool's trouble never leaves this task."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._open_slot(None)
+            while True:
+                await trio.sleep(1.0)
+                self._tidy()
+
+    # -- for work/assign
+
+    def session_for(self, unit: str) -> UpstreamSession | None:
+        """The session this unit should work for; None while there is none yet (one may be on its way)."""
+        slot = self._slot_of_unit.get(unit) or self._place(unit)
+        session = slot.session if slot is not None else None
+        return session if session is not None and session.is_alive else None
+
+    def release(self, unit: str) -> None:
+        """The unit works elsewhere or has left."""
+        slot = self._slot_of_unit.pop(unit, None)
+        if slot is not None:
+            slot.units.discard(unit)
+
+    def health(self) -> Health:
+        """Judged over all slots: the pool is as good as its best connection."""
+        now_s = self._clock()
+        alive = [slot for slot in self._slots if slot.session is not None and slot.session.is_alive]
+        answers, refused_work, all_work = self.account.recent(now_s)
+        best = max((slot.session for slot in alive if slot.session), key=_newest_job_s, default=None)
+        oldest_s = min((sent for slot in alive if (sent := slot.pending.oldest_s()) is not None), default=None)
+        return judge(
+            Observation(
+                connected=best is not None,
+                failure=self.failure,
+                job_times_s=tuple(best.job_times_s) if best is not None else (),
+                ready_since_s=best.ready_since_s if best is not None else None,
+                oldest_unanswered_s=oldest_s,
+                unanswered=sum(slot.pending.in_flight for slot in alive),
+                recent_answers=answers,
+                recent_refused_work=refused_work,
+                recent_work=all_work,
+            ),
+            self.config,
+            now_s,
+        )
+
+    @property
+    def version_mask(self) -> int | None:
+        """The bits this pool lets us roll; None while it has not said."""
+        masks = [slot.session.version_mask for slot in self._slots if slot.session is not None and slot.session.is_alive]
+        return reduce(and_, masks) if masks else None
+
+    # -- slots
+
+    def _place(self, unit: str) -> Slot | None:
+        slot = self._free_slot()
+        if slot is None:
+            slot = self._open_slot(unit)
+        if slot is not None:
+            slot.units.add(unit)
+            slot.empty_since_s = None
+            self._slot_of_unit[unit] = slot
+        return slot
+
+    def _free_slot(self) -> Slot | None:
+        mode = self.config.mode
+        if mode == "aggregated":
+            return self._slots[0] if self._slots else None
+        room = self.config.group_size if mode == "grouped" else 1
+        suffix_free = mode == "grouped" or not self.config.unit_suffix
+        return next((slot for slot in self._slots if len(slot.units) < room and suffix_free), None)
+
+    def _open_slot(self, unit: str | None) -> Slot | None:
+        if self._nursery is None or len(self._slots) >= MAX_SLOTS:
+            return None
+        user = self.config.user
+        if self.config.mode == "per_unit" and self.config.unit_suffix and unit is not None:
+            user = f"{user}.{unit}"
+        self._slot_numbers += 1
+        slot = Slot(self._slot_numbers, user, PendingShares(self.account, self._settle, self._answered))
+        self._slots.append(slot)
+        self._nursery.start_soon(self._run_slot, slot, name=f"pool {self.name} slot {slot.number}")
+        return slot
+
+    def _tidy(self) -> None:
+        """Once a second: doubts that last too long become unknown, spare slots close (the first stays warm)."""
+        now_s = self._clock()
+        for slot in list(self._slots):
+            slot.pending.give_up("session-lost", now_s)
+            if slot.units or slot is self._slots[0]:
+                slot.empty_since_s = None
+            elif slot.empty_since_s is None:
+                slot.empty_since_s = now_s
+            elif now_s - slot.empty_since_s > SPARE_SLOT_S and not len(slot.pending):
+                slot.scope.cancel()
+
+    async def _run_slot(self, slot: Slot) -> None:
+        try:
+            with slot.scope:
+                await self._reconnect_forever(slot)
+        finally:
+            slot.pending.connection_lost(self._clock())
+            slot.pending.give_up("stopped")
+            self._slots.remove(slot)
+
+    async def _reconnect_forever(self, slot: Slot) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        resume: Resume | None = None
+        host, port = host_and_port(self.config.url)
+        while True:
+            begun_s = self._clock()
+            session = slot.session = self._make_session(slot, resume)
+            wait_s = None
+            try:
+                await session.run(host, port, self._tls_context)
+            except Redirect as redirect:
+                host, port, wait_s = redirect.host, redirect.port, max(redirect.wait_s, 1.0)
+                self._failed(slot, f"redirected {redirect}")
+            except PoolError as error:
+                host, port = host_and_port(self.config.url)
+                self._failed(slot, str(error))
+            except Exception:
+                # A bug of ours costs this connection, never the site.
+                log.exception("pool.bug", pool=self.name)
+                self._failed(slot, "internal error")
+            if session.extranonce1 is not None:
+                resume = Resume(session.pool_session_id, session.extranonce1)
+            if self._clock() - begun_s > GOOD_LIFE_S:
+                backoff_s = BACKOFF_FIRST_S
+            # Jitter, so that a pool that comes back is not met by everybody in the same second.
+            await trio.sleep(wait_s if wait_s is not None else backoff_s * random.uniform(0.75, 1.25))
+            backoff_s = min(2 * backoff_s, BACKOFF_LIMIT_S)
+
+    def _make_session(self, slot: Slot, resume: Resume | None) -> V1Session:
+        self._sessions_made += 1
+        return V1Session(
+            self.config,
+            session_id=self._sessions_made,
+            user=slot.user,
+            geometry=self._geometry,
+            pending=slot.pending,
+            hooks=self._hooks,
+            events=self._events,
+            clock=self._clock,
+            wall_clock=self._wall_clock,
+            resume=resume,
+        )
+
+    def _on_ready(self, session: V1Session) -> None:
+        self.failure = None
+        self._events.publish("pool.ready", pool=self.name, session=session.session_id)
+        self._changed()
+
+    def _failed(self, slot: Slot, reason: str) -> None:
+        self.reconnects += 1
+        session, slot.session = slot.session, None
+        if session is not None:
+            self._session_gone(session)
+        if self.failure != reason:
+            self._events.publish("pool.failed", "warning", pool=self.name, reason=reason)
+        self.failure = reason
+        self._changed()
+
+    def _on_message(self, text: str) -> None:
+        self.last_message = text
+        self._events.publish("pool.message", pool=self.name, text=text)
+
+    # -- shown
+
+    def view(self, *, active: bool, units: int) -> PoolView:
+        """What the page and the API show."""
+        now_s = self._clock()
+        health = self.health()
+        session = next((slot.session for slot in self._slots if slot.session is not None and slot.session.is_alive), None)
+        account = self.account
+        return PoolView(
+            name=self.name,
+            url=self.config.url,
+            transport="tls" if self._tls_context is not None else "tcp",
+            mode=self.config.mode,
+            state=health.state.value,
+            reason=health.reason,
+            priority=self.config.priority,
+            weight=self.config.weight,
+            active=active,
+            sessions=sum(1 for slot in self._slots if slot.session is not None and slot.session.is_alive),
+            units=units,
+            difficulty=session.difficulty if session is not None else None,
+            extranonce1_bytes=len(session.extranonce1) if session is not None and session.extranonce1 is not None else None,
+            extranonce2_bytes=session.extranonce2_size if session is not None else None,
+            version_mask=f"{session.version_mask:08x}" if session is not None else None,
+            last_job_age_s=session.job_age_s(now_s) if session is not None else None,
+            submit_latency_s=account.median_latency_s(),
+            accepted=account.accepted,
+            refused=dict(account.refused),
+            unknown=dict(account.unknown),
+            pending=sum(len(slot.pending) for slot in self._slots),
+            accepted_work=account.accepted_work,
+            reconnects=self.reconnects,
+            last_message=self.last_message,
+        )
+
+
+def _newest_job_s(session: V1Session) -> float:
+    return session.job_times_s[-1] if session.job_times_s else -1.0
+
+
+def make_tls_context(config: PoolConfig) -> ssl.SSLContext | None:
+    """Verification is always on: a private pool is trusted by its CA file (`tls_ca`), never by looking away. None for plain TCP."""
+    if config.url.startswith("stratum+tcp://"):
+        return None
+    context = ssl.create_default_context(cafile=config.tls_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

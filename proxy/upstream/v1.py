@@ -1,0 +1,438 @@
+"""One Stratum V1 connection to a pool: handshake, jobs in, shares out, until it breaks.
+
+The pool is not trusted: what it sends was validated field by field in protocol/v1, is checked here against what we know, re-
+encoded and given an id of ours before a unit sees it. A job that fails is refused and the last good one stays.
+`client.reconnect` is followed only to an exact entry of the pool's allow-list.
+"""
+
+import math
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+
+from protocol.bitcoin.target import target_from_difficulty, target_from_nbits
+from protocol.errors import RemoteProtocolError
+from protocol.mining.job import Job
+from protocol.v1 import messages
+from protocol.v1.client import ClientConnection
+from proxy.config import Pool as PoolConfig
+from proxy.errors import PoolError
+from proxy.events import EventLog
+from proxy.upstream.pending import PendingShares
+from proxy.work.geometry import Fit, Geometry, explain_misfit, fit
+from proxy.work.jobs import ForwardedShare, UpstreamJob
+
+log = structlog.get_logger()
+
+USER_AGENT = "thermostratum/0.1"
+# The pool may think about configure for so long before we go on without it.
+CONFIGURE_GRACE_S = 3.0
+MAX_UNSENT_BYTES = 262_144
+# Common pools accept a header time up to 7,000 s after the job's.
+MAX_NTIME_ROLL_S = 7_000
+# Bitcoin's own bound for the future is 2 h; a job further off than this is a lie, or our clock is wrong.
+MAX_NTIME_SKEW_S = 7_200
+MAX_BAD_IN_A_ROW = 10
+MAX_JOBS_REMEMBERED = 64
+MAX_REDIRECT_WAIT_S = 60.0
+
+
+# What a pool, a network or a firewall in between can cause. Everything else is our bug and must be seen as one.
+EXPECTED = (PoolError, RemoteProtocolError, OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class Redirect(PoolError):
+    """The pool asked for another of its hosts, and may."""
+
+    def __init__(self, host: str, port: int, wait_s: float) -> None:
+        super().__init__(f"to {host}:{port}")
+        self.host = host
+        self.port = port
+        self.wait_s = wait_s
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """What the last connection had, for the next one to ask for."""
+
+    session_id: str | None
+    extranonce1: bytes
+
+
+class SessionEvents:
+    """What a session tells its pool: each a plain call."""
+
+    def __init__(
+        self,
+        *,
+        ready: "Callable[[V1Session], None]",
+        job: Callable[[UpstreamJob], None],
+        message: Callable[[str], None],
+    ) -> None:
+        self.ready = ready
+        self.job = job
+        self.message = message
+
+
+class V1Session:
+    """An `UpstreamSession`. Made for one connection, never reused."""
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        *,
+        session_id: int,
+        user: str,
+        geometry: Geometry,
+        pending: PendingShares,
+        hooks: SessionEvents,
+        events: EventLog,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        resume: Resume | None,
+    ) -> None:
+        self.pool = config.name
+        self.session_id = session_id
+        self.current: UpstreamJob | None = None
+        self.difficulty = 1.0
+        self.version_mask = 0
+        self.extranonce1: bytes | None = None
+        self.extranonce2_size: int | None = None
+        self.pool_session_id: str | None = None
+        self.job_times_s: list[float] = []
+        self.bad_messages = 0
+        self.ready_since_s: float | None = None
+        self._config = config
+        self._user = user
+        self._geometry = geometry
+        self._pending = pending
+        self._hooks = hooks
+        self._events = events
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._resume = resume
+        self._protocol = ClientConnection()
+        self._fit: Fit | None = None
+        self._epoch = 0
+        self._jobs: dict[str, UpstreamJob] = {}
+        self._waiting_job: messages.JobReceived | None = None
+        self._authorized = False
+        self._configured = False
+        self._out = bytearray()
+        self._wake = trio.Event()
+        self._bad_in_a_row = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Handshake done and not broken."""
+        return self.ready_since_s is not None
+
+    def job_age_s(self, now_s: float) -> float | None:
+        """Seconds since the last job; None before the first."""
+        return now_s - self.job_times_s[-1] if self.job_times_s else None
+
+    # -- shares
+
+    def submit(self, share: ForwardedShare) -> bool:
+        """See UpstreamSession. A block is taken even from a dead or choked session: it is sent as soon as the pool is back."""
+        if not self.is_alive:
+            if share.block:
+                self._pending.keep(share, self._clock())
+            return share.block
+        if not share.block and (len(self._out) >= MAX_UNSENT_BYTES or self._pending.is_full):
+            return False
+        self._send_share(share, resent=False)
+        return True
+
+    def _send_share(self, share: ForwardedShare, *, resent: bool) -> None:
+        request_id, line = self._protocol.submit(
+            self._user, share.upstream_job, share.extranonce2, share.ntime, share.nonce, share.version_bits
+        )
+        self._pending.sent(request_id, share, self._clock(), resent=resent)
+        self._send(line)
+
+    # -- life
+
+    async def run(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Connect and serve until it breaks. Raises PoolError with the reason, or Redirect."""
+        stream = await self._connect(host, port, tls)
+        failures: list[Exception] = []
+
+        async def until_it_breaks(half: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+            try:
+                await half(stream)
+            except EXPECTED as error:
+                failures.append(error)
+            nursery.cancel_scope.cancel()
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(until_it_breaks, self._write)
+                nursery.start_soon(until_it_breaks, self._read)
+        finally:
+            self.ready_since_s = None
+            self._pending.connection_lost(self._clock())
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await trio.aclose_forcefully(stream)
+        raise _as_pool_error(failures[0])
+
+    async def _connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+        try:
+            with trio.fail_after(self._config.connect_timeout_s):
+                stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
+                if tls is not None:
+                    name = self._config.tls_server_name or host
+                    secure = trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True)
+                    await secure.do_handshake()
+                    stream = secure
+        except trio.TooSlowError:
+            raise PoolError(f"no connection within {self._config.connect_timeout_s:g} s") from None
+        except (OSError, trio.BrokenResourceError) as error:
+            cause = error.__cause__ or error
+            raise PoolError(f"cannot connect: {cause}") from error
+        return stream
+
+    async def _read(self, stream: trio.abc.Stream) -> None:
+        resume_id = self._resume.session_id if self._resume is not None else None
+        self._send(self._protocol.configure(int(self._config.version_mask, 16)))
+        self._send(self._protocol.subscribe(USER_AGENT, resume_id))
+        deadline_s = self._clock() + self._config.answer_timeout_s
+        while True:
+            with trio.move_on_after(self._patience_s(deadline_s)) as scope:
+                data = await stream.receive_some(65_536)
+            if scope.cancelled_caught:
+                self._too_slow(deadline_s)
+                continue
+            if not data:
+                raise PoolError("closed by the pool")
+            self._protocol.feed(data)
+            while (event := self._protocol.next_event()) is not None:
+                HANDLERS[type(event)](self, event)
+            self._complete()
+
+    def _patience_s(self, deadline_s: float) -> float:
+        if not self.is_alive:
+            if self._authorized and not self._configured:
+                return CONFIGURE_GRACE_S
+            return max(0.0, deadline_s - self._clock())
+        # Health takes the units away long before; this only frees a socket that is dead without saying so.
+        return 3 * self._config.job_timeout_s
+
+    def _too_slow(self, deadline_s: float) -> None:
+        if self.is_alive:
+            raise PoolError(f"silent for {3 * self._config.job_timeout_s:g} s")
+        if self._authorized and not self._configured:
+            self._configured = True
+            self._complete()
+        elif self._clock() >= deadline_s:
+            step = "authorize" if self.extranonce1 is not None else "subscribe"
+            raise PoolError(f"{step} not answered within {self._config.answer_timeout_s:g} s")
+
+    async def _write(self, stream: trio.abc.Stream) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = trio.Event()
+            data = bytes(self._out)
+            self._out.clear()
+            with trio.move_on_after(self._config.answer_timeout_s) as scope:
+                await stream.send_all(data)
+            if scope.cancelled_caught:
+                raise PoolError(f"the pool took no bytes for {self._config.answer_timeout_s:g} s")
+
+    def _send(self, line: bytes) -> None:
+        self._out += line
+        self._wake.set()
+
+    def _complete(self) -> None:
+        """Everything answered: shares in doubt go out again if the coordinates are the same, then the first job may flow."""
+        if self.is_alive or not (self._authorized and self._configured and self._fit is not None):
+            return
+        self.ready_since_s = self._clock()
+        if self._resume is not None and self._resume.extranonce1 == self.extranonce1:
+            for share in self._pending.take_doubtful():
+                self._send_share(share, resent=True)
+        else:
+            self._pending.give_up("session-lost")
+        self._hooks.ready(self)
+        if self._waiting_job is not None:
+            job, self._waiting_job = self._waiting_job, None
+            self._on_job(job)
+
+    # -- events of the pool
+
+    def _on_configured(self, event: messages.Configured) -> None:
+        self._configured = True
+        self.version_mask = (event.version_mask or 0) & int(self._config.version_mask, 16)
+
+    def _on_subscribed(self, event: messages.Subscribed) -> None:
+        self._set_extranonce(event.extranonce1, event.extranonce2_size)
+        self.pool_session_id = event.session_id
+        self._send(self._protocol.extranonce_subscribe())
+        self._send(self._protocol.authorize(self._user, self._config.password))
+        if self._config.suggest_difficulty is not None:
+            self._send(self._protocol.suggest_difficulty(self._config.suggest_difficulty))
+
+    def _on_subscribe_refused(self, event: messages.SubscribeRefused) -> None:
+        raise PoolError(f"subscribe refused: {event.reason}")
+
+    def _on_authorized(self, event: messages.Authorized) -> None:
+        if not event.accepted:
+            raise PoolError(
+                f"authorize of {self._user} refused: {event.reason or 'no reason given'}; check pools.user and password"
+            )
+        self._authorized = True
+
+    def _on_extranonce_set(self, event: messages.ExtranonceSet) -> None:
+        # For the next job; jobs already out keep the fit they were made with.
+        self._set_extranonce(event.extranonce1, event.extranonce2_size)
+
+    def _set_extranonce(self, extranonce1: bytes, extranonce2_size: int) -> None:
+        self.extranonce1, self.extranonce2_size = extranonce1, extranonce2_size
+        self._fit = fit(self._geometry, extranonce1, extranonce2_size)
+        if self._fit is None:
+            raise PoolError(explain_misfit(self._geometry, extranonce2_size))
+
+    def _on_difficulty(self, event: messages.DifficultySet) -> None:
+        self.difficulty = event.difficulty
+
+    def _on_version_mask(self, event: messages.VersionMaskSet) -> None:
+        self.version_mask = event.version_mask & int(self._config.version_mask, 16)
+
+    def _on_job(self, event: messages.JobReceived) -> None:
+        if not self.is_alive:
+            self._waiting_job = event
+            return
+        complaint = self._complaint(event)
+        if complaint is not None:
+            self._refuse("mining.notify", complaint)
+            return
+        self._bad_in_a_row = 0
+        upstream = self._upstream_job(event)
+        self._remember(upstream)
+        self._hooks.job(upstream)
+
+    def _complaint(self, event: messages.JobReceived) -> str | None:
+        skew_s = event.ntime - self._wall_clock()
+        if abs(skew_s) > MAX_NTIME_SKEW_S:
+            return f"ntime is {skew_s:+.0f} s from this machine's clock (check both clocks)"
+        return None
+
+    def _upstream_job(self, event: messages.JobReceived) -> UpstreamJob:
+        assert self._fit is not None
+        now_s = self._clock()
+        clean = event.clean or self.current is None or self.current.job.prev_hash != event.prev_hash
+        if clean:
+            self._epoch += 1
+        job = Job(
+            prev_hash=event.prev_hash,
+            version=event.version,
+            nbits=event.nbits,
+            ntime=event.ntime,
+            coinbase_prefix=self._fit.prefix(event.coinbase1),
+            coinbase_suffix=event.coinbase2,
+            merkle_path=event.merkle_path,
+            target=target_from_difficulty(self.difficulty),
+            network_target=target_from_nbits(event.nbits),
+            version_mask=self.version_mask,
+            min_ntime=event.ntime,
+            max_ntime=event.ntime + MAX_NTIME_ROLL_S,
+            clean=clean,
+        )
+        return UpstreamJob(job, self, event.job_id, self._fit, difficulty=self.difficulty, epoch=self._epoch, arrived_s=now_s)
+
+    def _remember(self, upstream: UpstreamJob) -> None:
+        """Older jobs are retired by a clean one; an id used again means that the pool forgot the job that had it."""
+        if upstream.job.clean:
+            for old in self._jobs.values():
+                old.retired = True
+            self._jobs.clear()
+        elif (reused := self._jobs.pop(upstream.upstream_id, None)) is not None:
+            reused.retired = True
+        self._jobs[upstream.upstream_id] = upstream
+        while len(self._jobs) > MAX_JOBS_REMEMBERED:
+            self._jobs.pop(next(iter(self._jobs))).retired = True
+        self.current = upstream
+        self.job_times_s = [*self.job_times_s[-20:], upstream.arrived_s]
+
+    def _on_answer(self, event: messages.SubmitAnswered) -> None:
+        if not self._pending.answer(event.request_id, event.accepted, event.code, event.reason, self._clock()):
+            self.bad_messages += 1
+
+    def _on_reconnect(self, event: messages.ReconnectAsked) -> None:
+        own_host, own_port = host_and_port(self._config.url)
+        host, port = event.host or own_host, event.port or own_port
+        if (host, port) != (own_host, own_port) and f"{host}:{port}" not in self._config.reconnect_allow:
+            self._events.publish(
+                "pool.redirect_refused",
+                "warning",
+                pool=self.pool,
+                host=host,
+                port=port,
+                remedy="if this host is the pool's, add it to the pool's reconnect_allow",
+            )
+            return
+        wait_s = event.wait_s if math.isfinite(event.wait_s) else 0.0
+        raise Redirect(host, port, min(max(wait_s, 0.0), MAX_REDIRECT_WAIT_S))
+
+    def _on_message(self, event: messages.MessageShown) -> None:
+        self._hooks.message(event.text)
+
+    def _on_version_asked(self, event: messages.VersionAsked) -> None:
+        self._send(self._protocol.version(event.id, USER_AGENT))
+
+    def _on_ping(self, event: messages.PingAsked) -> None:
+        self._send(self._protocol.pong(event.id))
+
+    def _on_unknown(self, event: messages.UnknownAsked) -> None:
+        self._send(self._protocol.unknown(event.id))
+
+    def _on_refused(self, event: messages.Refused) -> None:
+        self._refuse(event.method, event.reason)
+
+    def _on_plain_answer(self, event: messages.Answer) -> None:
+        """extranonce.subscribe and suggest_difficulty: nothing depends on the answer."""
+
+    def _refuse(self, method: str, reason: str) -> None:
+        self.bad_messages += 1
+        self._bad_in_a_row += 1
+        log.warning("pool.message_refused", pool=self.pool, method=method, reason=reason)
+        if self._bad_in_a_row >= MAX_BAD_IN_A_ROW:
+            raise PoolError(f"{MAX_BAD_IN_A_ROW} unusable messages in a row, the last: {method}: {reason}")
+
+
+def _as_pool_error(error: Exception) -> PoolError:
+    if isinstance(error, PoolError):
+        return error
+    if isinstance(error, RemoteProtocolError):
+        return PoolError(f"the pool broke the protocol: {error.reason}")
+    return PoolError(f"connection lost: {error.__cause__ or error or type(error).__name__}")
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """The address in a pool's url (its form was checked with the config)."""
+    host, _, port = url.partition("://")[2].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+# Any: each handler takes exactly the event type it is listed under.
+HANDLERS: dict[type, Callable[[V1Session, Any], None]] = {
+    messages.JobReceived: V1Session._on_job,
+    messages.SubmitAnswered: V1Session._on_answer,
+    messages.DifficultySet: V1Session._on_difficulty,
+    messages.Configured: V1Session._on_configured,
+    messages.Subscribed: V1Session._on_subscribed,
+    messages.SubscribeRefused: V1Session._on_subscribe_refused,
+    messages.Authorized: V1Session._on_authorized,
+    messages.ExtranonceSet: V1Session._on_extranonce_set,
+    messages.VersionMaskSet: V1Session._on_version_mask,
+    messages.ReconnectAsked: V1Session._on_reconnect,
+    messages.MessageShown: V1Session._on_message,
+    messages.VersionAsked: V1Session._on_version_asked,
+    messages.PingAsked: V1Session._on_ping,
+    messages.UnknownAsked: V1Session._on_unknown,
+    messages.Refused: V1Session._on_refused,
+    messages.Answer: V1Session._on_plain_answer,
+}

@@ -1,0 +1,380 @@
+"""Jobs down, shares up: the place where channels and upstream sessions meet. Plain calls, no await, no socket, no wire format.
+
+Who works for which pool is `assign`'s business; judging a share is `channel`'s; what a difficulty should be is `vardiff`'s. The
+router makes them one path: a pool's job to every channel of its session, a unit's share to the pool that owns its job and to
+the ledger.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from protocol.bitcoin.target import HASHES_PER_DIFFICULTY, floor_power_of_two
+from protocol.mining.share import Judgement, Verdict
+from proxy.events import EventLog
+from proxy.ledger.records import ShareRecord
+from proxy.work import vardiff
+from proxy.work.channel import Channel, ShareCoordinates
+from proxy.work.fanout import FanOut
+from proxy.work.geometry import Geometry, seconds_to_exhaust
+from proxy.work.jobs import (
+    ForwardedShare,
+    JobIds,
+    SentJob,
+    UpstreamJob,
+    UpstreamSession,
+    WireJob,
+    first_wire_job,
+    later_wire_job,
+    sent_job,
+)
+from proxy.work.unit_work import UnitWork, WorkMemory
+
+# A unit that can try everything a job offers within this time may idle before the next one comes.
+MIN_SEARCH_SPACE_S = 60.0
+# Fan-out order is by hashrate; hashrates move slowly.
+ORDER_LIFE_S = 60.0
+FAN_OUT_AT_ONCE = 128
+
+
+class ShareLedger(Protocol):
+    """What the router needs of the ledger."""
+
+    @property
+    def is_degraded(self) -> bool:
+        """Nothing can be promised now."""
+        ...
+
+    def next_share_id(self) -> int:
+        """A new id."""
+        ...
+
+    def record_share(self, record: ShareRecord, token: object) -> bool:
+        """Queue the record; `token` comes back when it is durable. False: not taken."""
+        ...
+
+    def count_rejected(self, unit: str, pool: str, verdict: str, at_unix_s: float, difficulty: float) -> None:
+        """Count a share that we refused."""
+        ...
+
+
+class ShareToken(msgspec.Struct, frozen=True, gc=False):
+    """Where the answer of a share goes once it is durable."""
+
+    channel: Channel
+    answer: object  # the link's own token
+
+
+class Router:
+    """All channels of the site and the work they are on."""
+
+    def __init__(
+        self,
+        *,
+        geometry: Geometry,
+        policy: vardiff.VardiffPolicy,
+        ledger: ShareLedger,
+        events: EventLog,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        first_job_id: int,
+    ) -> None:
+        self.geometry = geometry
+        self.policy = policy
+        self.memory = WorkMemory()
+        self.channels: dict[Channel, None] = {}
+        self.by_unit: dict[str, Channel] = {}
+        self.on_work: Callable[[], None] = lambda: None  # somebody has to advance the fan-out
+        self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
+        self.on_shares_work: Callable[[str, str, float], None] = lambda unit, pool, work: None
+        self._ledger = ledger
+        self._events = events
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._ids = JobIds(first_job_id)
+        self._fan_out = FanOut(self._send_job)
+        self._orders: dict[UpstreamSession, tuple[float, list[Channel]]] = {}
+
+    # -- towards the miners
+
+    def open_channel(self, channel: Channel, suggested_difficulty: float | None, expected_hps: float | None) -> None:
+        """Take a unit in: the first job goes out at once where there is one."""
+        now_s = self._clock()
+        work = self.memory.of(channel.unit)
+        if work.expected_hps is None and expected_hps is not None:
+            work.expected_hps = expected_hps
+        channel.opened_s = now_s
+        channel.vardiff = vardiff.start(self.policy, now_s, work.expected_hps, work.remembered_hps, suggested_difficulty)
+        self.channels[channel] = None
+        self.by_unit[channel.unit] = channel
+        self._warn_of_small_search_space(channel, work)
+        self.attach(channel, self.choose_session(channel))
+
+    def close_channel(self, channel: Channel) -> None:
+        """Let a unit go; what is known of its hashrate stays."""
+        if self.channels.pop(channel, self) is self:
+            return
+        channel.is_open = False
+        channel.session = None
+        work = self.memory.of(channel.unit)
+        work.remembered_hps = channel.vardiff.hashrate_hps
+        work.last_share_s = channel.last_share_s if channel.last_share_s is not None else work.last_share_s
+        if self.by_unit.get(channel.unit) is channel:
+            del self.by_unit[channel.unit]
+
+    def attach(self, channel: Channel, session: UpstreamSession | None) -> None:
+        """Let `channel` work for `session` from now on (None: for nobody until a pool is back; it keeps its last job)."""
+        if session is None or channel.session is session:
+            channel.session = session
+            return
+        channel.session = session
+        order = self._orders.get(session)
+        if order is not None:
+            order[1].append(channel)
+        upstream = session.current
+        if upstream is None:
+            return
+        # A unit that comes back to a job it knows gets a fresh ntime, or it would find the same shares again.
+        seen_s = max((sent.wire.ntime_ahead_s for sent in channel.jobs.values() if sent.wire.upstream is upstream), default=-1)
+        wire = self._first_wire(upstream) if seen_s < 0 else later_wire_job(upstream, self._ids, self._clock(), seen_s)
+        if wire is not None:
+            self._send_job(channel, wire)
+
+    def submit(self, channel: Channel, share: ShareCoordinates, answer: object) -> Verdict | None:
+        """Take one share. None: it is good and `answer` is given through the link once the record is durable; else the refusal."""
+        now_s = self._clock()
+        channel.last_share_s = now_s
+        judgement, sent = channel.judge(share)
+        verdict = judgement.verdict
+        if sent is not None and (verdict is Verdict.VALID or verdict is Verdict.BLOCK):
+            refusal = self._take(channel, share, judgement, sent, answer, now_s)
+            if refusal is None:
+                return None
+            # It was not taken, so the same share may come again.
+            sent.wire.upstream.seen.discard(judgement.block_hash)
+            verdict = refusal
+        self._count_rejected(channel, verdict, sent)
+        return verdict
+
+    def refuse(self, channel: Channel | None, unit: str, verdict: Verdict) -> None:
+        """Count a share that never reached a channel's judgement (malformed, unauthorized)."""
+        self._ledger.count_rejected(unit, "", verdict.value, self._wall_clock(), 0.0)
+        if channel is not None:
+            channel.rejected += 1
+
+    def suggest_difficulty(self, channel: Channel, difficulty: float) -> None:
+        """A unit proposes its difficulty: taken within our limits."""
+        if vardiff.suggest(channel.vardiff, self.policy, difficulty, self._clock()) is not None:
+            self.renew(channel)
+
+    def renew(self, channel: Channel) -> None:
+        """Send the current work again as a fresh job (later ntime), with the difficulty that is right now."""
+        session = channel.session
+        if session is None or session.current is None:
+            return
+        seen_s = channel.current.wire.ntime_ahead_s if channel.current and channel.current.wire.upstream is session.current else -1
+        wire = later_wire_job(session.current, self._ids, self._clock(), seen_s)
+        if wire is not None:
+            self._send_job(channel, wire)
+
+    # -- towards the pools
+
+    def publish(self, upstream: UpstreamJob) -> None:
+        """A pool has a new job: it goes to every channel of that session."""
+        wire = self._first_wire(upstream)
+        session = upstream.session
+        if len(self.channels) <= FAN_OUT_AT_ONCE:
+            for channel in list(self.channels):
+                if channel.session is session:
+                    self._send_job(channel, wire)
+            return
+        self._fan_out.start(session, wire, self._order(session))
+        self.on_work()
+
+    def share_answered(self, unit: str, *, accepted: bool) -> None:
+        """The pool's answer to a share of `unit`, for its counters."""
+        work = self.memory.of(unit)
+        if accepted:
+            work.accepted += 1
+        else:
+            work.refused += 1
+
+    def on_durable(self, tokens: list[object]) -> None:
+        """The ledger's news: these shares are safe, so their units may be told `true`."""
+        touched: dict[Channel, None] = {}
+        for token in tokens:
+            if isinstance(token, ShareToken) and token.channel.is_open:
+                token.channel.link.answer_accepted(token.answer)
+                token.channel.accepted += 1
+                touched[token.channel] = None
+        for channel in touched:
+            channel.link.flush()
+
+    def on_failed(self, tokens: list[object]) -> None:
+        """The ledger could not keep these: their units are told so."""
+        touched: dict[Channel, None] = {}
+        for token in tokens:
+            if isinstance(token, ShareToken) and token.channel.is_open:
+                token.channel.link.answer_rejected(token.answer, Verdict.UNLEDGERED)
+                token.channel.rejected += 1
+                touched[token.channel] = None
+        for channel in touched:
+            channel.link.flush()
+
+    # -- towards heat
+
+    def expect_hashrate(self, unit: str, hashrate_hps: float) -> None:
+        """Difficulty feed-forward: `unit` was commanded to this hashrate (0: asleep), before any share can tell."""
+        self.memory.of(unit).expected_hps = hashrate_hps
+        channel = self.by_unit.get(unit)
+        if channel is not None and vardiff.expect(channel.vardiff, self.policy, hashrate_hps, self._clock()) is not None:
+            self.renew(channel)
+
+    # -- upkeep
+
+    @property
+    def is_fan_out_pending(self) -> bool:
+        """A fan-out waits for its next slice."""
+        return self._fan_out.is_pending
+
+    def fan_out_step(self, count: int) -> None:
+        """Send the next slice."""
+        self._fan_out.step(count)
+
+    def upkeep(self, channels: Iterable[Channel], keepalive_s: float) -> None:
+        """Look after `channels`: ease the difficulty of quiet units, re-send a job where none came for `keepalive_s`."""
+        now_s = self._clock()
+        for channel in channels:
+            eased = self.policy.enabled and vardiff.on_tick(channel.vardiff, self.policy, now_s) is not None
+            if eased or (channel.current is not None and now_s - channel.sent_at_s >= keepalive_s):
+                self.renew(channel)
+
+    def forget_session(self, session: UpstreamSession) -> None:
+        """The session is gone for good."""
+        self._orders.pop(session, None)
+
+    # -- inside
+
+    def _send_job(self, channel: Channel, wire: WireJob) -> None:
+        upstream = wire.upstream
+        difficulty = self._difficulty(channel, upstream)
+        mask = channel.negotiated_mask & upstream.job.version_mask
+        sent = sent_job(wire, difficulty, mask)
+        last = channel.current
+        clean = last is None or last.wire.upstream.session is not upstream.session or last.wire.upstream.epoch != upstream.epoch
+        new_mask = channel.negotiated_mask != 0 and mask != channel.told_mask
+        channel.told_mask = mask
+        channel.remember(sent, clean=clean, now_s=self._clock())
+        channel.link.send_job(sent, clean=clean, new_difficulty=last is None or last.difficulty != difficulty, new_mask=new_mask)
+
+    def _difficulty(self, channel: Channel, upstream: UpstreamJob) -> float:
+        """What the channel is told: its own, but never above the pool's, or work that the pool would pay for is never sent."""
+        own = channel.vardiff.difficulty
+        return own if own <= upstream.difficulty else floor_power_of_two(upstream.difficulty)
+
+    def _first_wire(self, upstream: UpstreamJob) -> WireJob:
+        return upstream.variants.get(0) or first_wire_job(upstream, self._ids)
+
+    def _order(self, session: UpstreamSession) -> list[Channel]:
+        now_s = self._clock()
+        kept = self._orders.get(session)
+        if kept is None or now_s - kept[0] > ORDER_LIFE_S:
+            mine = [channel for channel in self.channels if channel.session is session]
+            mine.sort(key=lambda channel: channel.vardiff.difficulty, reverse=True)
+            self._orders[session] = kept = (now_s, mine)
+        return list(kept[1])
+
+    def _take(
+        self, channel: Channel, share: ShareCoordinates, judgement: Judgement, sent: SentJob, answer: object, now_s: float
+    ) -> Verdict | None:
+        upstream = sent.wire.upstream
+        session = upstream.session
+        is_block = judgement.verdict is Verdict.BLOCK
+        if self._ledger.is_degraded and not is_block:
+            return Verdict.UNLEDGERED
+        forwarded = is_block or judgement.hash_value <= upstream.job.target
+        share_id = self._ledger.next_share_id()
+        if forwarded:
+            refusal = self._forward(session, share_id, channel, share, upstream, is_block)
+            if refusal is not None:
+                return refusal
+        difficulty = sent.difficulty
+        if judgement.hash_value > sent.target and channel.current is not None:
+            difficulty = channel.current.difficulty
+        record = ShareRecord(
+            share_id=share_id,
+            at_unix_s=self._wall_clock(),
+            unit=channel.unit,
+            worker=channel.worker,
+            pool=session.pool,
+            session=session.session_id,
+            upstream_job=upstream.upstream_id,
+            difficulty=difficulty,
+            pool_difficulty=upstream.difficulty,
+            key=judgement.block_hash[:16],
+            forwarded=forwarded,
+            block=is_block,
+        )
+        if not self._ledger.record_share(record, ShareToken(channel, answer)):
+            return Verdict.UNLEDGERED
+        self._credit(channel, session.pool, difficulty, now_s)
+        if is_block:
+            self._events.publish(
+                "block.found", "warning", unit=channel.unit, pool=session.pool, hash=judgement.block_hash[::-1].hex()
+            )
+        return None
+
+    def _forward(
+        self,
+        session: UpstreamSession,
+        share_id: int,
+        channel: Channel,
+        share: ShareCoordinates,
+        upstream: UpstreamJob,
+        is_block: bool,
+    ) -> Verdict | None:
+        if not session.is_alive and not is_block:
+            return Verdict.POOL_GONE
+        taken = session.submit(
+            ForwardedShare(
+                share_id=share_id,
+                unit=channel.unit,
+                upstream_job=upstream.upstream_id,
+                extranonce2=upstream.fit.pool_extranonce2(channel.prefix + share.extranonce2),
+                ntime=share.ntime,
+                nonce=share.nonce,
+                version_bits=share.version_bits,
+                work=upstream.difficulty * HASHES_PER_DIFFICULTY,
+                block=is_block,
+            )
+        )
+        return None if taken else Verdict.BUSY if session.is_alive else Verdict.POOL_GONE
+
+    def _credit(self, channel: Channel, pool: str, difficulty: float, now_s: float) -> None:
+        work = difficulty * HASHES_PER_DIFFICULTY
+        self.memory.of(channel.unit).valid_work += work
+        self.on_shares_work(channel.unit, pool, work)
+        if self.policy.enabled and vardiff.on_share(channel.vardiff, self.policy, difficulty, now_s) is not None:
+            self.renew(channel)
+
+    def _count_rejected(self, channel: Channel, verdict: Verdict, sent: SentJob | None) -> None:
+        channel.rejected += 1
+        self.memory.of(channel.unit).rejected += 1
+        pool = sent.wire.upstream.session.pool if sent is not None else ""
+        difficulty = sent.difficulty if sent is not None else 0.0
+        self._ledger.count_rejected(channel.unit, pool, verdict.value, self._wall_clock(), difficulty)
+
+    def _warn_of_small_search_space(self, channel: Channel, work: UnitWork) -> None:
+        hashrate_hps = work.expected_hps or work.remembered_hps
+        if not hashrate_hps:
+            return
+        seconds = seconds_to_exhaust(self.geometry, channel.negotiated_mask, hashrate_hps)
+        if seconds < MIN_SEARCH_SPACE_S:
+            self._events.publish(
+                "unit.search_space_small",
+                "warning",
+                unit=channel.unit,
+                seconds_to_exhaust=round(seconds, 3),
+                remedy="enable version rolling on the unit, or raise listen.extranonce2_bytes if every pool allows it",
+            )
