@@ -1,0 +1,1 @@
+"""HTTP: the live page, the API, live events, metrics and health."""

@@ -1,0 +1,205 @@
+"""PUT and POST: what an operator or a utility may ask for. Each call goes to the site with the name of its key.
+
+Nothing is decided here: ranges that make sense for this site, interlocks, dwell times and the audit are the site's, and so is the
+reason it gives.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, post, put
+from litestar.datastructures import State
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.params import Parameter
+
+from proxy.heat.demand import MeterReading
+from proxy.views import HeatView
+from proxy.web.auth import Access
+from proxy.web.context import WebContext, actor_name
+from proxy.web.problems import PROBLEM_JSON, ProblemError, documented, refusal
+
+UnitId = Annotated[str, Parameter(max_length=63)]
+OPERATE: dict[str, Any] = {"access": Access.OPERATE}
+DEMAND: dict[str, Any] = {"access": Access.DEMAND}
+
+
+class ManualLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """power_w: most electrical power of the site; null takes the manual limit away."""
+
+    power_w: Annotated[float, msgspec.Meta(ge=0, le=1e10)] | None
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """in_service: true takes the unit out of automatic control."""
+
+    in_service: bool
+    note: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class LevelCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """level: 0 is asleep, then the model's levels in rising power."""
+
+    level: Annotated[int, msgspec.Meta(ge=0, le=16)]
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What was asked of which unit was taken."""
+
+    unit: str
+    done: str
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """The configuration was read again and applied."""
+
+    actor: str
+
+
+@dataclass
+class DemandOperation(Operation):
+    """Documents the body that the site judges itself: it is audited as it came, so it is not decoded on the way."""
+
+    def __post_init__(self) -> None:
+        moment = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER], description="RFC 3339 with a zone, or seconds since 1970")
+        self.request_body = _body(
+            {
+                "sequence": Schema(type=OpenAPIType.INTEGER, description="rises with each demand; older ones are refused"),
+                "power_kw": Schema(type=OpenAPIType.NUMBER, description="thermal power, kilowatts"),
+                "source": Schema(type=OpenAPIType.STRING, description="who asks; default: the name of the key"),
+                "epoch": Schema(type=OpenAPIType.INTEGER, description="rises when the sender starts its numbers anew"),
+                "issued_at": moment,
+                "valid_from": moment,
+                "valid_until": moment,
+                "validity_s": Schema(type=OpenAPIType.NUMBER, description="instead of valid_until"),
+            },
+            ["sequence", "power_kw"],
+        )
+
+
+@dataclass
+class MeterOperation(Operation):
+    """Documents the body of a meter reading."""
+
+    def __post_init__(self) -> None:
+        number, maybe = Schema(type=OpenAPIType.NUMBER), Schema(type=[OpenAPIType.NUMBER, OpenAPIType.NULL])
+        fields = dict.fromkeys(MeterReading.__struct_fields__, maybe)
+        self.request_body = _body({**fields, "at_unix_s": number, "heat_w": number}, ["at_unix_s", "heat_w"])
+
+
+def _body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
+    schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=required)
+    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
+
+
+def _judged(status: int, answer: msgspec.Struct) -> Response[Any]:
+    if status >= 400:
+        return Response(refusal(status, answer), status_code=status, media_type=PROBLEM_JSON)
+    return Response(answer, status_code=status)
+
+
+def _taken(unit_id: str, reason: str | None, done: str) -> Done:
+    if reason is not None:
+        raise ProblemError(409, reason)
+    return Done(unit_id, done)
+
+
+def _require_unit(web: WebContext, unit_id: str) -> None:
+    if web.site.unit(unit_id) is None:
+        raise ProblemError(404, "No unit of this id is configured.")
+
+
+@put(
+    "/api/v1/heat/demand",
+    opt=DEMAND,
+    operation_class=DemandOperation,
+    responses=documented(400, 401, 403, 409, 413, 422, 429, 503),
+    tags=["heat"],
+    summary="Ask for heat",
+)
+async def put_demand(request: Request[Any, Any, State], web: WebContext) -> Response[Any]:
+    """Replaces the demand that is valid now. Refused demands say why and which sequence number was the last."""
+    return _judged(*web.site.submit_demand(await request.body(), actor_name(request)))
+
+
+@put(
+    "/api/v1/heat/meter",
+    opt=DEMAND,
+    operation_class=MeterOperation,
+    responses=documented(400, 401, 403, 409, 413, 422, 429, 503),
+    tags=["heat"],
+    summary="Report the heat meter",
+)
+async def put_meter(request: Request[Any, Any, State], web: WebContext) -> Response[Any]:
+    """One reading of the meter at the boundary; it expires like every reading."""
+    return _judged(*web.site.push_meter(await request.body(), actor_name(request)))
+
+
+@put("/api/v1/heat/limit", opt=OPERATE, responses=documented(400, 401, 403, 413, 429), tags=["heat"], summary="Limit by hand")
+async def put_limit(request: Request[Any, Any, State], web: WebContext, data: ManualLimit) -> HeatView:
+    """Caps the site's electrical power until it is taken away again. Interlocks stay above it."""
+    web.site.set_manual_limit(data.power_w, actor_name(request))
+    return web.site.view().heat
+
+
+@put(
+    "/api/v1/units/{unit_id:str}/service",
+    opt=OPERATE,
+    responses=documented(400, 401, 403, 404, 409, 413, 429),
+    tags=["units"],
+    summary="Take a unit out for service, or back",
+)
+async def put_service(request: Request[Any, Any, State], web: WebContext, unit_id: UnitId, data: Service) -> Done:
+    """A unit in service is never commanded automatically."""
+    _require_unit(web, unit_id)
+    reason = web.site.set_service(unit_id, data.in_service, data.note, actor_name(request))
+    return _taken(unit_id, reason, "taken out for service" if data.in_service else "back from service")
+
+
+@put(
+    "/api/v1/units/{unit_id:str}/level",
+    opt=OPERATE,
+    status_code=202,
+    responses=documented(400, 401, 403, 404, 409, 413, 429),
+    tags=["units"],
+    summary="Command a power level by hand",
+)
+async def put_level(request: Request[Any, Any, State], web: WebContext, unit_id: UnitId, data: LevelCommand) -> Done:
+    """Taken, not done: the unit's view shows when it follows. Automatic control may change it again unless it is in service."""
+    _require_unit(web, unit_id)
+    return _taken(unit_id, web.site.command_unit(unit_id, data.level, actor_name(request)), f"level {data.level} commanded")
+
+
+@post(
+    "/api/v1/units/{unit_id:str}/accept-serial",
+    opt=OPERATE,
+    status_code=200,
+    responses=documented(401, 403, 404, 409, 429),
+    tags=["units"],
+    summary="Accept a replaced machine",
+)
+async def post_accept_serial(request: Request[Any, Any, State], web: WebContext, unit_id: UnitId) -> Done:
+    """Another machine answers at this unit's address: take its serial number as the right one."""
+    _require_unit(web, unit_id)
+    return _taken(unit_id, web.site.accept_serial(unit_id, actor_name(request)), "serial number accepted")
+
+
+@post(
+    "/api/v1/reload",
+    opt=OPERATE,
+    status_code=200,
+    responses=documented(401, 403, 409, 429),
+    tags=["site"],
+    summary="Read the configuration again",
+)
+async def post_reload(request: Request[Any, Any, State], web: WebContext) -> Reloaded:
+    """All or nothing: with any mistake in the file, everything stays as it was (409 lists the mistakes)."""
+    actor = actor_name(request)
+    problems = await web.site.reload(actor)
+    if problems:
+        raise ProblemError(409, "The configuration has mistakes; nothing was changed.", "Mend the file.", problems=problems)
+    return Reloaded(actor)
+
+
+HANDLERS = [put_demand, put_meter, put_limit, put_service, put_level, post_accept_serial, post_reload]

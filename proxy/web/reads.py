@@ -1,0 +1,115 @@
+"""GET: the API's reads. Each answers a view as it is; nothing here computes or changes anything."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from litestar import MediaType, Request, Response, get
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+
+from proxy.events import Event
+from proxy.views import HeatView, PoolView, SiteView, UnitView
+from proxy.web.auth import Access
+from proxy.web.context import WebContext
+from proxy.web.history import Columns, columns
+from proxy.web.problems import ProblemError, documented
+
+READ: dict[str, Any] = {"access": Access.READ}
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@get("/api/v1/status", opt=READ, responses=documented(401, 429), tags=["site"], summary="The whole site in one piece")
+async def get_status(web: WebContext) -> SiteView:
+    """State of heat, shares, pools and the process."""
+    return web.site.view()
+
+
+@get("/api/v1/heat", opt=READ, responses=documented(401, 429), tags=["heat"], summary="Demand against delivery")
+async def get_heat(web: WebContext) -> HeatView:
+    """What is asked for, what is delivered, and what limits it."""
+    return web.site.view().heat
+
+
+@get("/api/v1/pools", opt=READ, responses=documented(401, 429), tags=["pools"], summary="Every configured pool")
+async def get_pools(web: WebContext) -> list[PoolView]:
+    """State and accounting of each pool."""
+    return web.site.view().pools
+
+
+def _csv_cell(value: object) -> object:
+    """A spreadsheet must not run what a miner sent as its name."""
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return "'" + value
+    return value
+
+
+def units_csv(units: Sequence[UnitView]) -> bytes:
+    """All fields of the units with a header line; unknown is an empty cell, times and numbers as in the JSON."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(UnitView.__struct_fields__)
+    for unit in units:
+        writer.writerow([_csv_cell(value) for value in msgspec.structs.astuple(unit)])
+    return text.getvalue().encode()
+
+
+@get(
+    "/api/v1/units",
+    opt=READ,
+    responses={
+        200: ResponseSpec(list[UnitView], generate_examples=False, description="JSON, or CSV when asked for"),
+        **documented(400, 401, 429),
+    },
+    tags=["units"],
+    summary="Every configured unit",
+)
+async def get_units(
+    request: Request[Any, Any, Any],
+    web: WebContext,
+    loop: Annotated[str | None, Parameter(max_length=63, description="only units of this loop")] = None,
+    unit_state: Annotated[str | None, Parameter(query="state", max_length=63, description="only units in this state")] = None,
+    form: Annotated[str | None, Parameter(query="format", pattern="^(csv|json)$", description="csv or json")] = None,
+) -> Response[list[UnitView] | bytes]:
+    """Units in the order of the configuration. `Accept: text/csv` or `?format=csv` gives a table."""
+    units = [
+        unit
+        for unit in web.site.units()
+        if (loop is None or unit.loop == loop) and (unit_state is None or unit.state.lower() == unit_state.lower())
+    ]
+    wants_csv = form == "csv" or (form is None and "text/csv" in request.headers.get("accept", ""))
+    if not wants_csv:
+        return Response(units, media_type=MediaType.JSON)
+    headers = {"Content-Disposition": 'attachment; filename="units.csv"'}
+    return Response(units_csv(units), media_type="text/csv", headers=headers)
+
+
+@get("/api/v1/units/{unit_id:str}", opt=READ, responses=documented(401, 404, 429), tags=["units"], summary="One unit")
+async def get_unit(web: WebContext, unit_id: Annotated[str, Parameter(max_length=63)]) -> UnitView:
+    """What was asked of it, what it says, what its shares prove."""
+    unit = web.site.unit(unit_id)
+    if unit is None:
+        raise ProblemError(404, "No unit of this id is configured.")
+    return unit
+
+
+@get("/api/v1/events", opt=READ, responses=documented(400, 401, 429), tags=["site"], summary="Recent events, oldest first")
+async def get_events(
+    web: WebContext, since: Annotated[int, Parameter(ge=0, le=2**62, description="only events after this seq")] = 0
+) -> list[Event]:
+    """The kept events after `since`. A gap in `seq` means that more happened than is kept."""
+    return web.site.events.since(since)
+
+
+@get("/api/v1/history", opt=READ, responses=documented(400, 401, 429), tags=["site"], summary="The last two hours")
+async def get_history(
+    web: WebContext,
+    since: Annotated[float, Parameter(ge=0, le=1e12, description="only samples after this time, seconds since 1970")] = 0.0,
+) -> Columns:
+    """One sample a second for ten minutes, one in ten seconds for two hours; since the start of the process at most."""
+    return columns(web.history.since(since))
+
+
+HANDLERS = [get_status, get_heat, get_pools, get_units, get_unit, get_events, get_history]
