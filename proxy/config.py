@@ -75,7 +75,9 @@ class Vardiff(Table, frozen=True, kw_only=True):
     ) = None
     tau_s: Annotated[float, Meta(ge=30, le=7_200, description="time constant of the hashrate estimate")] = 600.0
     band: Annotated[float, Meta(ge=1.2, le=16, description="change only when the rate is off by more than this factor")] = 2.5
-    enabled: Annotated[bool, Meta(description="false: everybody keeps start_difficulty (benchmarks, solo tests)")] = True
+    enabled: Annotated[
+        bool, Meta(description="false: everybody keeps start_difficulty, or the pool's own where that is not set")
+    ] = True
 
 
 class Pool(Table, frozen=True, kw_only=True):
@@ -86,7 +88,7 @@ class Pool(Table, frozen=True, kw_only=True):
         str, Meta(pattern=r"^stratum\+(tcp|ssl|tls)://[^/\s]+:[0-9]{1,5}$", description="stratum+tcp://host:port or +ssl")
     ]
     user: Annotated[str, Meta(min_length=1, max_length=191, description="pool account, or account.worker")]
-    password: Annotated[str, Meta(max_length=128)] = "x"
+    password: Annotated[str, Meta(max_length=128, description="most pools ignore it; never logged or shown")] = "x"
     priority: Annotated[int, Meta(ge=0, le=99, description="lower is better; equal priorities share by weight")] = 0
     weight: Annotated[float, Meta(gt=0, le=1000, description="share of the work among equal priorities")] = 1.0
     mode: Annotated[
@@ -101,7 +103,9 @@ class Pool(Table, frozen=True, kw_only=True):
     ] = []
     version_mask: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}$", description="version bits asked of this pool")] = "1fffe000"
     suggest_difficulty: Annotated[float, Meta(gt=0, description="sent as mining.suggest_difficulty")] | None = None
-    connect_timeout_s: Annotated[float, Meta(ge=0.5, le=60)] = 10.0
+    connect_timeout_s: Annotated[
+        float, Meta(ge=0.5, le=60, description="no TCP or TLS connection by then: next try, or next pool")
+    ] = 10.0
     answer_timeout_s: Annotated[float, Meta(ge=1, le=120, description="subscribe, authorize or submit unanswered: sick")] = 30.0
     job_timeout_s: Annotated[float, Meta(ge=10, le=3_600, description="no job for so long (and 3x the usual interval): sick")] = (
         90.0
@@ -124,7 +128,7 @@ class Loop(Table, frozen=True, kw_only=True):
 class Level(Table, frozen=True, kw_only=True):
     """One power level of a model. Level 0, asleep, is there without being listed."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=40)]
+    name: Annotated[str, Meta(min_length=1, max_length=40, description="how people call it")]
     power_w: Annotated[float, Meta(gt=0, le=100_000, description="wall power")]
     hashrate_hps: Annotated[float, Meta(gt=0, description="hashes per second")]
     setting: Annotated[int, Meta(description="what the driver sends for it (worklevel or workmode number)")] = 0
@@ -144,9 +148,9 @@ class Model(Table, frozen=True, kw_only=True):
     settle_s: Annotated[float, Meta(ge=1, le=3_600, description="a command should show in the readings by then")] = 240.0
     wake_s: Annotated[float, Meta(ge=1, le=3_600, description="from softon to hashing")] = 300.0
     min_dwell_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time on a level")] = 300.0
-    min_off_s: Annotated[float, Meta(ge=0, le=86_400)] = 900.0
-    min_on_s: Annotated[float, Meta(ge=0, le=86_400)] = 1_800.0
-    max_starts_per_day: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    min_off_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest sleep: every start wears the supply")] = 900.0
+    min_on_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time awake; interlocks do not wait for it")] = 1_800.0
+    max_starts_per_day: Annotated[int, Meta(ge=1, le=1_000, description="then it stays as it is until the next day")] = 4
     worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
     max_outlet_c: Annotated[float, Meta(ge=20, le=120, description="above: one level down")] = 85.0
     max_chip_c: Annotated[float, Meta(ge=20, le=150, description="above: one level down; 5 K above: asleep")] = 95.0
@@ -161,7 +165,7 @@ class Unit(Table, frozen=True, kw_only=True):
     loop: Annotated[str, Meta(description="a [[loops]] name")]
     worker: Annotated[str, Meta(max_length=191, description="worker name it mines with; default: its id")] | None = None
     serial: Annotated[str, Meta(description="the device's own; learned at first contact when absent")] | None = None
-    api_port: Annotated[int, Meta(ge=1, le=65_535)] = 4028
+    api_port: Annotated[int, Meta(ge=1, le=65_535, description="TCP port of its API")] = 4028
     pool: Annotated[str, Meta(description="the pool this unit prefers, whatever the priorities")] | None = None
     in_service: Annotated[bool, Meta(description="true: taken out for service, never commanded")] = False
 
@@ -202,7 +206,7 @@ class Heat(Table, frozen=True, kw_only=True):
 class RestSignal(Table, frozen=True, kw_only=True):
     """[signals.rest]: PUT /api/v1/heat/demand."""
 
-    enabled: bool = True
+    enabled: Annotated[bool, Meta(description="false: demands by REST are refused")] = True
     max_validity_s: Annotated[float, Meta(ge=10, le=604_800, description="longest validity window accepted")] = 86_400.0
     max_clock_skew_s: Annotated[float, Meta(ge=0, le=3_600, description="a demand from further in the future is refused")] = 60.0
 
@@ -221,7 +225,7 @@ class Ledger(Table, frozen=True, kw_only=True):
     queue_limit: Annotated[int, Meta(ge=100, le=1_000_000, description="records waiting; beyond, shares are refused")] = 50_000
     stall_timeout_s: Annotated[float, Meta(ge=0.1, le=60, description="a write that takes longer: shares are refused")] = 2.0
     keep_shares_days: Annotated[float, Meta(gt=0, le=3_650, description="raw share rows; rollups stay")] = 7.0
-    keep_rollups_days: Annotated[float, Meta(gt=0, le=36_500)] = 1_100.0
+    keep_rollups_days: Annotated[float, Meta(gt=0, le=36_500, description="sums of rollup_s, energy and set-points")] = 1_100.0
     rollup_s: Annotated[float, Meta(ge=60, le=86_400, description="width of one rollup row")] = 900.0
 
 
@@ -245,7 +249,9 @@ class Api(Table, frozen=True, kw_only=True):
 class Log(Table, frozen=True, kw_only=True):
     """[log]"""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="error: someone must act; info: states changed")
+    ] = "info"
 
 
 class SiteConfig(Table, frozen=True, kw_only=True):

@@ -94,8 +94,6 @@ def _vardiff(config: SiteConfig, report: Report) -> None:
     highest = ("vardiff.max_difficulty", vardiff.max_difficulty)
     for lower, upper in ((lowest, highest), (lowest, start), (start, highest)):
         report.ordered(lower, upper)
-    if not vardiff.enabled and vardiff.start_difficulty is None:
-        report.mistake("vardiff.start_difficulty", "is needed when vardiff is not enabled: everybody keeps it")
 
 
 def _heat(config: SiteConfig, report: Report) -> None:
@@ -134,10 +132,10 @@ def _api(config: SiteConfig, report: Report) -> None:
     if endpoint is None or is_loopback(endpoint.host):
         return
     if not keys:
-        report.mistake(
+        report.warn(
             "api.listen",
-            f"{config.api.listen} can be reached from the network and there is no [[api.keys]]: anybody could command the plant;"
-            " add a key (`thermostratum apikey NAME ROLE`) or listen on 127.0.0.1:8080",
+            f"{config.api.listen} can be reached from the network, but there is no [[api.keys]]: anybody may read, nobody may send"
+            " a demand; make a key (`thermostratum apikey NAME ROLE`) or listen on 127.0.0.1",
         )
     else:
         report.warn("api.listen", "keys travel unencrypted over plain HTTP: put a TLS proxy in front, or listen on 127.0.0.1")

@@ -87,8 +87,8 @@ def allowed(kind: inspect.Type) -> str:
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     noun = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
-    low = f"from {kind.ge:,}" if kind.ge is not None else f"above {kind.gt:,}" if kind.gt is not None else ""
-    high = f"to {kind.le:,}" if kind.le is not None else f"and below {kind.lt:,}" if kind.lt is not None else ""
+    low = f"from {kind.ge:,.15g}" if kind.ge is not None else f"above {kind.gt:,.15g}" if kind.gt is not None else ""
+    high = f"to {kind.le:,.15g}" if kind.le is not None else f"and below {kind.lt:,.15g}" if kind.lt is not None else ""
     return " ".join(filter(None, [noun, low, f"up {high}" if kind.gt is not None and high else high]))
 
 

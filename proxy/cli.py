@@ -1,0 +1,264 @@
+"""The `thermostratum` command: what an operator types.
+
+Each command is a few lines: it loads what it needs (imports are inside, so that `--help` and `check` stay quick), calls the part
+that does the work, and turns what can go wrong into one message with a remedy. Exit codes: 0 done, 1 failed, 2 wrong command line,
+78 the site file has mistakes. A traceback is always a bug of ours.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from proxy.cli_say import CliError, explain, fail, say, warn
+from proxy.errors import ConfigError, ThermostratumError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 1, 2, 78
+DEFAULT_URL = "http://127.0.0.1:8080"
+_PROBLEMS_SHOWN = 200
+
+SitePath = Annotated[Path, Parameter(name="SITE", help="The site file (TOML).", show_default=False)]
+Url = Annotated[str, Parameter(env_var="THERMOSTRATUM_URL", help="Where the running proxy answers.")]
+KeyFile = Annotated[
+    Path | None, Parameter(env_var="THERMOSTRATUM_KEY_FILE", help="File with an API key; keys never go on the command line.")
+]
+
+app = App(
+    name="thermostratum",
+    help="Stratum proxy that makes a fleet of miners follow a heat demand.",
+    help_epilogue="Start here: `thermostratum demo`, then `thermostratum check SITE.toml`.",
+    help_format="markdown",
+    version_flags=["--version"],
+    end_of_options_delimiter="--",
+)
+ledger = App(name="ledger", help="Look into the record of shares, energy and commands.", help_format="markdown")
+app.command(ledger)
+
+
+@app.command
+def run(site: SitePath, /) -> int:
+    """Run a site until SIGTERM or SIGINT; SIGHUP reads the site file again.
+
+    Example: `thermostratum run /etc/thermostratum/site.toml`
+    """
+    from proxy import config_check
+
+    loaded = config_check.load(site)
+    for line in loaded.warnings:
+        warn(line)
+    from proxy import app as site_app
+    from proxy.telemetry import log
+
+    log.configure(loaded.config.log.level)
+    try:
+        site_app.run(loaded.config, site)
+    except (OSError, BaseExceptionGroup) as error:
+        raise CliError(explain(error, loaded.config)) from error
+    return 0
+
+
+@app.command
+def check(site: SitePath, /) -> int:
+    """Find every mistake in a site file, and show what it means: bytes, pools, loops, kilowatts.
+
+    Nothing is opened or connected. Exit code 78 when the file cannot be used.
+
+    Example: `thermostratum check /etc/thermostratum/site.toml`
+    """
+    from proxy import config_check
+    from proxy.cli_show import show_site
+
+    loaded = config_check.load(site)
+    show_site(site, loaded.config)
+    for line in loaded.warnings:
+        warn(line)
+    say(f"{site.name} can be used" + (f", with {len(loaded.warnings)} warnings." if loaded.warnings else "."))
+    return 0
+
+
+@app.command
+def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080") -> int:
+    """Show it all on this machine: simulated plant, miners that hash for real, a pool, and a utility that asks for heat.
+
+    Example: `thermostratum demo`, then open http://127.0.0.1:8080
+
+    Parameters
+    ----------
+    seconds
+        End after so long and print one line of JSON with the results. Default: until Ctrl-C.
+    listen
+        Where the page answers.
+    """
+    from proxy.config_net import parse_endpoint
+
+    if parse_endpoint(listen) is None:
+        raise CliError(f'"{listen}" is no address to listen on; give host:port, such as 127.0.0.1:8081')
+    if seconds is not None and not 0 < seconds <= 86_400:
+        raise CliError("--seconds must be above 0 and at most 86400")
+    from proxy.sim.demo import run_demo
+
+    try:
+        run_demo(seconds=seconds, listen=listen)
+    except (OSError, BaseExceptionGroup) as error:
+        raise CliError(explain(error, None)) from error
+    return 0
+
+
+@app.command
+def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None) -> int:
+    """Show what the running proxy does: heat, pools, units, shares.
+
+    Example: `thermostratum status --url http://10.0.0.2:8080 --key-file viewer.key`
+    """
+    import msgspec
+
+    from proxy.cli_http import call
+    from proxy.cli_show import show_status
+    from proxy.views import SiteView
+
+    answer = call("GET", url, "/api/v1/status", key_file=key_file)
+    try:
+        view = msgspec.json.decode(answer, type=SiteView)
+    except msgspec.DecodeError as error:
+        raise CliError(
+            f"{url} does not speak as this version does ({error}); is it another program, or another version?"
+        ) from error
+    show_status(view)
+    return 0
+
+
+@app.command
+def reload(*, url: Url = DEFAULT_URL, key_file: KeyFile = None) -> int:
+    """Let the running proxy read its site file again. With mistakes in it, nothing changes and they are shown.
+
+    Example: `thermostratum reload --key-file operator.key`
+    """
+    from proxy.cli_http import call
+
+    call("POST", url, "/api/v1/reload", key_file=key_file)
+    say("The site file was read again and is in effect.")
+    return 0
+
+
+@app.command
+def service(
+    unit: Annotated[str, Parameter(help="The unit's id.")],
+    state: Annotated[Literal["on", "off"], Parameter(help="on: taken out for service, never commanded; off: back.")],
+    /,
+    *,
+    note: str = "",
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
+) -> int:
+    """Take a unit out for service (on), or give it back to heat control (off). It survives a restart only in the site file.
+
+    Example: `thermostratum service L1-07 on --note "hose replaced" --key-file operator.key`
+
+    Parameters
+    ----------
+    note
+        Why, for the audit.
+    """
+    from urllib.parse import quote
+
+    from proxy.cli_http import call
+
+    body = {"in_service": state == "on", "note": note}
+    call("PUT", url, f"/api/v1/units/{quote(unit, safe='')}/service", body=body, key_file=key_file)
+    say(f"{unit} is taken out for service: it is not commanded." if state == "on" else f"{unit} is back in heat control.")
+    return 0
+
+
+@app.command
+def apikey(name: str, role: Literal["utility", "operator", "viewer"], /) -> int:
+    """Make an API key. The key is shown once; only its hash goes into the site file.
+
+    Example: `thermostratum apikey city-heat utility`
+
+    Parameters
+    ----------
+    name
+        Who will use it; the audit shows it.
+    role
+        utility: heat demand and meter; operator: units too; viewer: reading.
+    """
+    import hashlib
+    import secrets
+
+    import msgspec
+
+    from proxy.config import ApiKey
+
+    key = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    try:
+        msgspec.convert({"name": name, "role": role, "sha256": digest}, ApiKey)
+    except msgspec.ValidationError as error:
+        raise CliError(f'"{name}" is no name for a key: letters, digits and _ . : -, at most 63') from error
+    say(f"The key, shown only now; keep it in a file of mode 0600:\n\n{key}\n\nPaste into the site file, then reload:\n")
+    say(f'[[api.keys]]\nname = "{name}"\nrole = "{role}"\nsha256 = "{digest}"')
+    return 0
+
+
+@ledger.command
+def verify(
+    source: Annotated[str, Parameter(name="SITE", help="The site file, or the SQLAlchemy URL of a ledger.", show_default=False)], /
+) -> int:
+    """Check that a ledger is whole: every share in a named state, totals equal, audit chain unbroken. Exit code 1 when not.
+
+    Example: `thermostratum ledger verify /etc/thermostratum/site.toml`
+    """
+    from proxy.cli_ledger import verify_source
+
+    return EXIT_FAILED if verify_source(source) else 0
+
+
+def check_import_names() -> None:
+    """Make sure that `proxy` and `protocol` are ours. Raises CliError when another distribution owns them.
+
+    PyPI's `proxy.py` and `protocol` use the same import names, so this is an application for its own virtual environment.
+    """
+    import protocol
+    import proxy
+
+    ours = Path(__file__).resolve().parent
+    for module, folder, words in ((proxy, ours, "Thermostratum"), (protocol, ours.parent / "protocol", "Stratum")):
+        found = Path(module.__file__ or "nowhere").resolve()
+        if found.parent != folder or words not in (module.__doc__ or ""):
+            raise CliError(
+                f"\"{module.__name__}\" is another program's ({found}): PyPI's proxy.py or protocol is installed here too;"
+                " install Thermostratum into a virtual environment of its own"
+            )
+
+
+def main() -> None:
+    """Entry point of the command: run it, exit with its code, and never show a traceback for an operator's mistake."""
+    try:
+        check_import_names()
+        code = app(exit_on_error=False, result_action="return_value")
+    except cyclopts.CycloptsError:
+        code = EXIT_USAGE  # the parser has said what it did not understand
+    except ConfigError as error:
+        for line in error.problems[:_PROBLEMS_SHOWN]:
+            fail(line)
+        hidden = len(error.problems) - _PROBLEMS_SHOWN
+        count = len(error.problems)
+        fail(
+            f"{count} mistake{'s' if count > 1 else ''}" + (f", {hidden} not shown" if hidden > 0 else "") + "; nothing was started"
+        )
+        code = EXIT_CONFIG
+    except (CliError, ThermostratumError) as error:
+        fail(str(error))
+        code = EXIT_FAILED
+    except KeyboardInterrupt:
+        code = 130  # as a shell reports SIGINT
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe left (`| head`): nothing to tell, nobody to tell it to
+        code = EXIT_FAILED
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
