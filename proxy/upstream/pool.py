@@ -34,6 +34,7 @@ GOOD_LIFE_S = 60.0
 MAX_SLOTS = 2_000
 # A slot without units is closed after this.
 SPARE_SLOT_S = 120.0
+TIDY_PERIOD_S = 1.0
 
 
 class Slot:
@@ -88,15 +89,27 @@ class Pool:
         self._sessions_made = 0
         self._slot_of_unit: dict[str, Slot] = {}
         self._nursery: trio.Nursery | None = None
+        self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Keep the connections until cancelled. A pool's trouble never leaves this task."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._open_slot(None)
-            while True:
-                await trio.sleep(1.0)
-                self._tidy()
+        """Keep the connections until cancelled or stopped. A pool's trouble never leaves this task."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._open_slot(None)
+                while True:
+                    await trio.sleep(TIDY_PERIOD_S)
+                    self._tidy()
+        self._nursery = None
+
+    def stop(self) -> None:
+        """Leave this pool for good: shares that it has not answered end unknown."""
+        self._scope.cancel()
+
+    @property
+    def is_ready(self) -> bool:
+        """Some connection works and has given a job."""
+        return any(slot.session is not None and slot.session.is_alive and slot.session.current is not None for slot in self._slots)
 
     # -- for work/assign
 

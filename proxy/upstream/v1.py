@@ -31,7 +31,8 @@ log = structlog.get_logger()
 USER_AGENT = "thermostratum/0.1"
 # The pool may think about configure for so long before we go on without it.
 CONFIGURE_GRACE_S = 3.0
-MAX_UNSENT_BYTES = 262_144
+# Some 30,000 shares: what a burst of all units makes between two turns of the loop, never what a pool that does not read leaves.
+MAX_UNSENT_BYTES = 4 * 1_048_576
 # Common pools accept a header time up to 7,000 s after the job's.
 MAX_NTIME_ROLL_S = 7_000
 # Bitcoin's own bound for the future is 2 h; a job further off than this is a lie, or our clock is wrong.

@@ -79,6 +79,7 @@ class Router:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         first_job_id: int,
+        passes_difficulty_through: bool = False,
     ) -> None:
         self.geometry = geometry
         self.policy = policy
@@ -88,6 +89,7 @@ class Router:
         self.on_work: Callable[[], None] = lambda: None  # somebody has to advance the fan-out
         self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
         self.on_shares_work: Callable[[str, str, float], None] = lambda unit, pool, work: None
+        self._passes_difficulty_through = passes_difficulty_through
         self._ledger = ledger
         self._events = events
         self._clock = clock
@@ -270,8 +272,11 @@ class Router:
 
     def _difficulty(self, channel: Channel, upstream: UpstreamJob) -> float:
         """What the channel is told: its own, but never above the pool's, or work that the pool would pay for is never sent."""
+        if self._passes_difficulty_through:
+            return upstream.difficulty
         own = channel.vardiff.difficulty
-        return own if own <= upstream.difficulty else floor_power_of_two(upstream.difficulty)
+        # A pool prints its difficulty with so many digits; one that is a power of two in truth must not fall to the next lower.
+        return own if own <= upstream.difficulty else floor_power_of_two(upstream.difficulty * (1 + 1e-9))
 
     def _first_wire(self, upstream: UpstreamJob) -> WireJob:
         return upstream.variants.get(0) or first_wire_job(upstream, self._ids)
