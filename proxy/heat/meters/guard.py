@@ -21,7 +21,7 @@ JUMP_WINDOW_S = 60.0
 # So many readings in a row that agree with each other outvote the one believed before: the plant did trip.
 OUTVOTE = 3
 OUTVOTE_TOLERANCE = 0.05
-# A living sensor shows noise; a value this long the same to the last bit is a frozen gateway.
+# A living meter shows noise somewhere; readings this long the same in every number are a frozen gateway.
 STUCK_AFTER_S = 900.0
 STUCK_READINGS = 10
 # Gateways stamp by their own clock.
@@ -131,7 +131,7 @@ def _check_jump(memory: MeterMemory, reading: MeterReading, capacity_w: float) -
 def _check_stuck(memory: MeterMemory, reading: MeterReading) -> MeterRefused | None:
     good = memory.good
     # A plant at rest reads 0 for days, and honestly.
-    if good is None or reading.heat_w != good.heat_w or reading.heat_w == 0:
+    if good is None or reading.heat_w == 0 or msgspec.structs.replace(good, at_unix_s=reading.at_unix_s) != reading:
         memory.same_since_unix_s = reading.at_unix_s
         memory.same_count = 1
         return None
@@ -139,6 +139,4 @@ def _check_stuck(memory: MeterMemory, reading: MeterReading) -> MeterRefused | N
     same_s = reading.at_unix_s - memory.same_since_unix_s
     if memory.same_count < STUCK_READINGS or same_s < STUCK_AFTER_S:
         return None
-    return MeterRefused(
-        422, f"the heat has not moved by a bit for {same_s / 60:,.0f} min", "the meter or its gateway is frozen: restart it"
-    )
+    return MeterRefused(422, f"no number has moved for {same_s / 60:,.0f} min", "the meter or its gateway is frozen: restart it")
