@@ -31,10 +31,10 @@ CHEAP_LIES = {Verdict.DUPLICATE, Verdict.LOW_DIFFICULTY, Verdict.UNKNOWN_JOB, Ve
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who a connection is: the unit's key for accounting, and the hashrate it was commanded to, if it is one of ours."""
+    """Who a connection is: the unit's key for accounting, and the usual hashrate of its model where that is known."""
 
     unit: str
-    expected_hps: float | None = None
+    typical_hps: float | None = None
 
 
 class Identify(Protocol):
@@ -218,7 +218,7 @@ class MinerSession:
             channel.told_mask = 0
         self._channel = channel
         # The answers come first on the wire, then difficulty and job.
-        self._server.router.open_channel(channel, self._suggested, identity.expected_hps)
+        self._server.router.open_channel(channel, self._suggested, identity.typical_hps)
 
     def _on_submit(self, event: messages.Submit) -> None:
         channel = self._channel

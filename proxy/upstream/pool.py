@@ -157,31 +157,31 @@ class Pool:
     # -- slots
 
     def _place(self, unit: str) -> Slot | None:
-        slot = self._free_slot()
-        if slot is None:
-            slot = self._open_slot(unit)
+        slot = self._free_slot(unit) or self._open_slot(unit)
         if slot is not None:
             slot.units.add(unit)
             slot.empty_since_s = None
             self._slot_of_unit[unit] = slot
         return slot
 
-    def _free_slot(self) -> Slot | None:
-        mode = self.config.mode
-        if mode == "aggregated":
+    def _free_slot(self, unit: str) -> Slot | None:
+        config = self.config
+        if config.mode == "aggregated":
             return self._slots[0] if self._slots else None
-        room = self.config.group_size if mode == "grouped" else 1
-        suffix_free = mode == "grouped" or not self.config.unit_suffix
-        return next((slot for slot in self._slots if len(slot.units) < room and suffix_free), None)
+        room = config.group_size if config.mode == "grouped" else 1
+        user = self._user_for(unit)
+        return next((slot for slot in self._slots if len(slot.units) < room and slot.user == user), None)
+
+    def _user_for(self, unit: str | None) -> str:
+        config = self.config
+        is_own = config.mode == "per_unit" and config.unit_suffix and unit is not None
+        return f"{config.user}.{unit}" if is_own else config.user
 
     def _open_slot(self, unit: str | None) -> Slot | None:
         if self._nursery is None or len(self._slots) >= MAX_SLOTS:
             return None
-        user = self.config.user
-        if self.config.mode == "per_unit" and self.config.unit_suffix and unit is not None:
-            user = f"{user}.{unit}"
         self._slot_numbers += 1
-        slot = Slot(self._slot_numbers, user, PendingShares(self.account, self._settle, self._answered))
+        slot = Slot(self._slot_numbers, self._user_for(unit), PendingShares(self.account, self._settle, self._answered))
         self._slots.append(slot)
         self._nursery.start_soon(self._run_slot, slot, name=f"pool {self.name} slot {slot.number}")
         return slot

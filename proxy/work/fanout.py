@@ -5,6 +5,7 @@ nobody is ever sent a job that is already old. Channels with the highest hashrat
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from proxy.work.channel import Channel
 from proxy.work.jobs import UpstreamSession, WireJob
@@ -25,6 +26,11 @@ class FanOut:
     def start(self, session: UpstreamSession, wire: WireJob, channels: Iterable[Channel]) -> None:
         """Send `wire` to `channels` (already in the order of sending) by the coming steps; replaces what ran for this session."""
         self._running[session] = (wire, iter(channels))
+
+    def join(self, session: UpstreamSession, wire: WireJob, channels: Iterable[Channel]) -> None:
+        """`channels` have come to this session: they and whoever still waits for its job get `wire`."""
+        _, rest = self._running.get(session, (None, iter(())))
+        self._running[session] = (wire, chain(channels, rest))
 
     def step(self, count: int) -> None:
         """Send to at most `count` channels."""

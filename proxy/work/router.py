@@ -29,7 +29,7 @@ from proxy.work.jobs import (
     later_wire_job,
     sent_job,
 )
-from proxy.work.unit_work import UnitWork, WorkMemory
+from proxy.work.unit_work import WorkMemory
 
 # A unit that can try everything a job offers within this time may idle before the next one comes.
 MIN_SEARCH_SPACE_S = 60.0
@@ -87,6 +87,7 @@ class Router:
         self.channels: dict[Channel, None] = {}
         self.by_unit: dict[str, Channel] = {}
         self.on_work: Callable[[], None] = lambda: None  # somebody has to advance the fan-out
+        self.on_left: Callable[[str], None] = lambda unit: None
         self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
         self.on_shares_work: Callable[[str, str, float], None] = lambda unit, pool, work: None
         self._passes_difficulty_through = passes_difficulty_through
@@ -100,17 +101,16 @@ class Router:
 
     # -- towards the miners
 
-    def open_channel(self, channel: Channel, suggested_difficulty: float | None, expected_hps: float | None) -> None:
-        """Take a unit in: the first job goes out at once where there is one."""
+    def open_channel(self, channel: Channel, suggested_difficulty: float | None, typical_hps: float | None) -> None:
+        """Take a unit in: the first job goes out at once where there is one. typical_hps: of its model, for want of better."""
         now_s = self._clock()
         work = self.memory.of(channel.unit)
-        if work.expected_hps is None and expected_hps is not None:
-            work.expected_hps = expected_hps
+        known_hps = work.remembered_hps if work.remembered_hps is not None else typical_hps
         channel.opened_s = now_s
-        channel.vardiff = vardiff.start(self.policy, now_s, work.expected_hps, work.remembered_hps, suggested_difficulty)
+        channel.vardiff = vardiff.start(self.policy, now_s, work.expected_hps, known_hps, suggested_difficulty)
         self.channels[channel] = None
         self.by_unit[channel.unit] = channel
-        self._warn_of_small_search_space(channel, work)
+        self._warn_of_small_search_space(channel, work.expected_hps or known_hps)
         self.attach(channel, self.choose_session(channel))
 
     def close_channel(self, channel: Channel) -> None:
@@ -124,6 +124,7 @@ class Router:
         work.last_share_s = channel.last_share_s if channel.last_share_s is not None else work.last_share_s
         if self.by_unit.get(channel.unit) is channel:
             del self.by_unit[channel.unit]
+            self.on_left(channel.unit)
 
     def attach(self, channel: Channel, session: UpstreamSession | None) -> None:
         """Let `channel` work for `session` from now on (None: for nobody until a pool is back; it keeps its last job)."""
@@ -142,6 +143,22 @@ class Router:
         wire = self._first_wire(upstream) if seen_s < 0 else later_wire_job(upstream, self._ids, self._clock(), seen_s)
         if wire is not None:
             self._send_job(channel, wire)
+
+    def attach_many(self, channels: list[Channel], session: UpstreamSession) -> None:
+        """Let all of `channels` work for `session`: one fresh job for each, in slices where they are many."""
+        upstream = session.current
+        if len(channels) <= FAN_OUT_AT_ONCE or upstream is None:
+            for channel in channels:
+                self.attach(channel, session)
+            return
+        for channel in channels:
+            channel.session = session
+        self._orders.pop(session, None)
+        wire = later_wire_job(upstream, self._ids, self._clock(), 0)
+        if wire is not None:
+            channels.sort(key=lambda channel: channel.vardiff.difficulty, reverse=True)
+            self._fan_out.join(session, wire, channels)
+            self.on_work()
 
     def submit(self, channel: Channel, share: ShareCoordinates, answer: object) -> Verdict | None:
         """Take one share. None: it is good and `answer` is given through the link once the record is durable; else the refusal."""
@@ -370,8 +387,7 @@ class Router:
         difficulty = sent.difficulty if sent is not None else 0.0
         self._ledger.count_rejected(channel.unit, pool, verdict.value, self._wall_clock(), difficulty)
 
-    def _warn_of_small_search_space(self, channel: Channel, work: UnitWork) -> None:
-        hashrate_hps = work.expected_hps or work.remembered_hps
+    def _warn_of_small_search_space(self, channel: Channel, hashrate_hps: float | None) -> None:
         if not hashrate_hps:
             return
         seconds = seconds_to_exhaust(self.geometry, channel.negotiated_mask, hashrate_hps)
