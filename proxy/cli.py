@@ -6,8 +6,9 @@ that does the work, and turns what can go wrong into one message with a remedy. 
 """
 
 import sys
+from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -30,7 +31,7 @@ app = App(
     help="Stratum proxy that makes a fleet of miners follow a heat demand.",
     help_epilogue="Start here: `thermostratum demo`, then `thermostratum check SITE.toml`.",
     help_format="markdown",
-    version_flags=["--version"],
+    version=lambda: metadata.version("thermostratum"),
     end_of_options_delimiter="--",
 )
 ledger = App(name="ledger", help="Look into the record of shares, energy and commands.", help_format="markdown")
@@ -49,9 +50,7 @@ def run(site: SitePath, /) -> int:
     for line in loaded.warnings:
         warn(line)
     from proxy import app as site_app
-    from proxy.telemetry import log
 
-    log.configure(loaded.config.log.level)
     try:
         site_app.run(loaded.config, site)
     except (OSError, BaseExceptionGroup) as error:
@@ -212,7 +211,7 @@ def verify(
     """
     from proxy.cli_ledger import verify_source
 
-    return EXIT_FAILED if verify_source(source) else 0
+    return 0 if verify_source(source) else EXIT_FAILED
 
 
 def check_import_names() -> None:
@@ -233,21 +232,21 @@ def check_import_names() -> None:
             )
 
 
-def main() -> None:
-    """Entry point of the command: run it, exit with its code, and never show a traceback for an operator's mistake."""
+def main(words: list[str] | None = None) -> NoReturn:
+    """Entry point of the command: run `words` (default: the command line) and exit with its code.
+
+    An operator's mistake ends in a message, never in a traceback.
+    """
     try:
         check_import_names()
-        code = app(exit_on_error=False, result_action="return_value")
+        code = app(words, exit_on_error=False, result_action="return_value") or 0  # --help and --version return nothing
     except cyclopts.CycloptsError:
         code = EXIT_USAGE  # the parser has said what it did not understand
     except ConfigError as error:
         for line in error.problems[:_PROBLEMS_SHOWN]:
             fail(line)
-        hidden = len(error.problems) - _PROBLEMS_SHOWN
-        count = len(error.problems)
-        fail(
-            f"{count} mistake{'s' if count > 1 else ''}" + (f", {hidden} not shown" if hidden > 0 else "") + "; nothing was started"
-        )
+        count, hidden = len(error.problems), len(error.problems) - _PROBLEMS_SHOWN
+        fail(f"{count} mistake{'s' if count > 1 else ''} in the site file" + (f", {hidden} not shown" if hidden > 0 else ""))
         code = EXIT_CONFIG
     except (CliError, ThermostratumError) as error:
         fail(str(error))

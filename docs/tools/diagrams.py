@@ -1,13 +1,15 @@
 """Makes docs/reference/states.md: one Mermaid diagram for each transition table of the program.
 
-A transition table is found by convention, not by name: a module-level `dict[State, dict[Step, State]]` of Enums whose name ends
-with TRANSITIONS. So a new state machine is in the documentation without anybody thinking of it.
+A transition table is found by its shape: a public module-level mapping `{State: {Step: State}}` of Enums, in a module that defines
+an Enum called ...Step. So a new state machine is in the documentation without anybody thinking of it.
 """
 
 import enum
 import importlib
 import pkgutil
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -27,10 +29,11 @@ Every state of these machines has a row in its table, and nothing but the table 
 are not drawn; steps that many states share stand below the diagram; every other step is refused.
 """
 
-# From so many states on, a step is listed under the diagram.
-_MANY_STATES = 4
+_STEP = re.compile(r"^class \w*Step\(", re.MULTILINE)
+# More arrows than these cannot be read any more: then steps that so many states share go into a table under the diagram.
+_MANY_ARROWS, _MANY_STATES = 40, 4
 
-Table = dict[enum.Enum, dict[enum.Enum, enum.Enum]]
+Table = Mapping[enum.Enum, Mapping[enum.Enum, enum.Enum]]
 
 
 def page() -> str:
@@ -47,22 +50,22 @@ def tables() -> list[tuple[ModuleType, str, Table]]:
                 continue
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
-                if name.endswith("TRANSITIONS") and _is_table(value) and _is_own(module, value):
+                if not name.startswith("_") and _is_table(value) and _is_own(module, value):
                     found.append((module, name, value))
     return found
 
 
 def _mentions_table(info: pkgutil.ModuleInfo) -> bool:
-    """Whether the source has the word at all: importing every module of the product would be slow."""
+    """Whether the source defines steps at all: importing every module of the product would be slow."""
     spec = info.module_finder.find_spec(info.name, None)
-    return spec is not None and spec.origin is not None and "TRANSITIONS" in Path(spec.origin).read_text(encoding="utf-8")
+    return spec is not None and spec.origin is not None and _STEP.search(Path(spec.origin).read_text(encoding="utf-8")) is not None
 
 
 def _is_table(value: object) -> bool:
     return (
-        isinstance(value, dict)
+        isinstance(value, Mapping)
         and bool(value)
-        and all(isinstance(state, enum.Enum) and isinstance(row, dict) for state, row in value.items())
+        and all(isinstance(state, enum.Enum) and isinstance(row, Mapping) for state, row in value.items())
         and all(
             isinstance(step, enum.Enum) and isinstance(after, enum.Enum) for row in value.values() for step, after in row.items()
         )
@@ -77,7 +80,7 @@ def _is_own(module: ModuleType, table: Table) -> bool:
 
 
 def _section(module: ModuleType, name: str, table: Table) -> str:
-    title = module.__name__ + (f" ({name.removesuffix('TRANSITIONS').strip('_').lower()})" if name != "TRANSITIONS" else "")
+    title = module.__name__ + (f": {name.removesuffix('TRANSITIONS').strip('_').lower()}" if name != "TRANSITIONS" else "")
     lines = [f"## {title}\n"]
     about = (type(next(iter(table))).__doc__ or "").strip().splitlines()
     if about:
@@ -107,6 +110,8 @@ def _common(table: Table) -> dict[tuple[enum.Enum, enum.Enum], list[str]]:
         for step, after in row.items():
             if after is not state:
                 sources.setdefault((step, after), []).append(state.name)
+    if sum(map(len, sources.values())) <= _MANY_ARROWS:
+        return {}
     return {arrow: states for arrow, states in sources.items() if len(states) >= _MANY_STATES}
 
 
