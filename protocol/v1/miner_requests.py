@@ -79,8 +79,8 @@ class _Envelope(msgspec.Struct, gc=False):
     id: msgspec.Raw = msgspec.Raw(NULL_ID)
     method: str | None = None
     params: msgspec.Raw = msgspec.Raw(b"[]")
-    result: msgspec.Raw | None = None
-    error: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.Raw(b"")  # empty: no such member, which null does not say
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _IdOnly(msgspec.Struct, gc=False):
@@ -207,10 +207,10 @@ def _broken(reason: str) -> RemoteProtocolError:
 
 
 def _answer(request_id: bytes, envelope: _Envelope) -> ClientEvent:
-    if envelope.result is None and bytes(envelope.error) == b"null":
+    result, error = bytes(envelope.result), bytes(envelope.error)
+    if not result and not error:
         return BadRequest(request_id, "", CODE_OTHER, "neither a method nor a result")
-    result = b"null" if envelope.result is None else bytes(envelope.result)
-    accepted = bytes(envelope.error) == b"null" and result not in (b"false", b"null")
+    accepted = error in (b"", b"null") and result not in (b"", b"false", b"null")
     if request_id == GET_VERSION_ID and result[:1] == b'"':
         try:
             return VersionAnswer(fields.printable(msgspec.json.decode(result, type=str), 128))
