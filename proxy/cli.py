@@ -78,7 +78,7 @@ def check(site: SitePath, /) -> int:
 
 
 @app.command
-def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080") -> int:
+def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080", keep: Path | None = None) -> int:
     """Show it all on this machine: simulated plant, miners that hash for real, a pool, and a utility that asks for heat.
 
     Example: `thermostratum demo`, then open http://127.0.0.1:8080
@@ -89,6 +89,8 @@ def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080") -> int
         End after so long and print one line of JSON with the results. Default: until Ctrl-C.
     listen
         Where the page answers.
+    keep
+        A folder for site file, ledger and logs. Default: a temporary one that goes when all went well.
     """
     from proxy.config_net import parse_endpoint
 
@@ -99,7 +101,7 @@ def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080") -> int
     from proxy.sim.demo import run_demo
 
     try:
-        run_demo(seconds=seconds, listen=listen)
+        run_demo(seconds=seconds, listen=listen, keep=keep)
     except (OSError, BaseExceptionGroup) as error:
         raise CliError(explain(error, None)) from error
     return 0
