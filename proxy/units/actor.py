@@ -1,0 +1,136 @@
+"""One task per unit: reads it, sends what is due, one request in flight, and comes back after a bug.
+
+What a reading means and what is due is `lifecycle`'s; how a machine is spoken to is its driver's.
+"""
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import structlog
+import trio
+
+from proxy.errors import UnitError
+from proxy.units.drivers.base import Driver
+from proxy.units.identity import SerialBook
+from proxy.units.lifecycle import UnitLife
+from proxy.units.pace import Pace
+
+log = structlog.get_logger()
+
+# Telemetry lags the command; asking at once would only see the old state.
+READ_BACK_S = 2.0
+# After a bug in our own code: wait this long, then twice as long, up to the limit.
+FIRST_BACK_OFF_S, LAST_BACK_OFF_S = 1.0, 60.0
+
+
+class Shared(msgspec.Struct):
+    """What all units of a fleet share."""
+
+    sweep: trio.CapacityLimiter  # readings in flight
+    broadcast: trio.CapacityLimiter  # urgent commands in flight; they do not queue in `pace`
+    pace: Pace
+    book: SerialBook
+    period_s: float
+    on_swept: Callable[[str], None]  # unit id: it was asked once, whatever came of it
+    on_bug: Callable[[str, str], None]
+
+
+class UnitActor:
+    """The task of one unit. `nudge` after each command."""
+
+    def __init__(self, life: UnitLife, driver: Driver, shared: Shared) -> None:
+        self._life = life
+        self._driver = driver
+        self._shared = shared
+        self._nudged = trio.Event()
+        self._patient: trio.CancelScope | None = None  # around what an urgent command may interrupt
+        self._next_read_s = -math.inf
+        self._was_read = False
+
+    def nudge(self) -> None:
+        """Something may be due: look again. An urgent command interrupts a reading or a wait for its turn, never a write."""
+        self._nudged.set()
+        wanted = self._life.wanted
+        if wanted is not None and wanted.is_urgent and self._patient is not None:
+            self._patient.cancel()
+
+    def read_soon(self) -> None:
+        """Read at the next opportunity instead of at the next sweep."""
+        self._next_read_s = -math.inf
+        self._nudged.set()
+
+    async def run(self) -> None:
+        """Until cancelled. A bug is logged with its traceback, told, and followed by a fresh start."""
+        back_off_s = FIRST_BACK_OFF_S
+        while True:
+            started_s = trio.current_time()
+            try:
+                await self._work()
+            except Exception as bug:
+                log.exception("unit.bug", unit=self._life.unit.id)
+                self._shared.on_bug(self._life.unit.id, f"{type(bug).__name__}: {bug}")
+            if trio.current_time() - started_s > LAST_BACK_OFF_S:
+                back_off_s = FIRST_BACK_OFF_S
+            await trio.sleep(back_off_s)
+            back_off_s = min(2 * back_off_s, LAST_BACK_OFF_S)
+
+    async def _work(self) -> None:
+        while True:
+            now_s = trio.current_time()
+            if self._life.due_level(now_s) is not None:
+                await self._send()
+            elif now_s >= self._next_read_s:
+                await self._read()
+            else:
+                wanted = self._life.wanted
+                until_s = self._next_read_s if wanted is None else min(self._next_read_s, wanted.not_before_s)
+                self._nudged = trio.Event()
+                with trio.move_on_at(max(until_s, now_s)):
+                    await self._nudged.wait()
+
+    async def _read(self) -> None:
+        started_s = trio.current_time()
+        with trio.CancelScope() as self._patient:
+            async with self._shared.sweep:
+                await self._read_once()
+        interrupted = self._patient.cancelled_caught
+        self._patient = None
+        if interrupted:
+            return
+        if not self._was_read:
+            self._was_read = True
+            self._shared.on_swept(self._life.unit.id)
+        # While a proof is due we look closer; else the sweep's period, counted from the start so that the fleet stays spread.
+        period_s = min(READ_BACK_S, self._shared.period_s) if self._life.proof is not None else self._shared.period_s
+        self._next_read_s = max(started_s + period_s, trio.current_time())
+
+    async def _read_once(self) -> None:
+        life = self._life
+        try:
+            reading = await self._driver.read()
+        except UnitError as problem:
+            life.lost(str(problem), trio.current_time())
+            return
+        now_s = trio.current_time()
+        life.check_identity(self._shared.book.check(life.unit.id, reading.serial), reading.serial is not None, now_s)
+        life.saw(reading, now_s)
+
+    async def _send(self) -> None:
+        life, shared = self._life, self._shared
+        wanted = life.wanted
+        if wanted is not None and not wanted.is_urgent:
+            with trio.CancelScope() as self._patient:
+                await shared.pace.slot()
+            self._patient = None
+        async with shared.broadcast:
+            now_s = trio.current_time()
+            # What is wanted may have changed while we waited for our turn.
+            level, wanted = life.due_level(now_s), life.wanted
+            if level is None or wanted is None:
+                return
+            life.sent(now_s)
+            outcome = await self._driver.set_level(level)
+        now_s = trio.current_time()
+        life.answered(wanted, outcome, now_s)
+        self._next_read_s = now_s + min(READ_BACK_S, shared.period_s)

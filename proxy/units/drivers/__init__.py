@@ -1,0 +1,1 @@
+"""One driver per vendor API family, behind one Protocol."""
