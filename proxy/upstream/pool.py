@@ -83,7 +83,8 @@ class Pool:
         self._clock = clock
         self._wall_clock = wall_clock
         self._tls_context = tls_context
-        self._hooks = SessionEvents(ready=self._on_ready, job=publish, message=self._on_message)
+        self._publish = publish
+        self._hooks = SessionEvents(ready=self._on_ready, job=self._on_job, message=self._on_message)
         self._slots: list[Slot] = []
         self._slot_numbers = 0
         self._sessions_made = 0
@@ -254,6 +255,12 @@ class Pool:
         self.failure = None
         self._events.publish("pool.ready", pool=self.name, session=session.session_id)
         self._changed()
+
+    def _on_job(self, upstream: UpstreamJob) -> None:
+        self._publish(upstream)
+        if upstream.epoch == 1:
+            # Only now is there something to work on: units may come.
+            self._changed()
 
     def _failed(self, slot: Slot, reason: str) -> None:
         self.reconnects += 1

@@ -100,9 +100,9 @@ class Assigner:
             await self._poked.wait()
         self._poked = trio.Event()
 
-    def account(self, unit: str, pool: str, work: float) -> None:
-        """Work of `unit` went to `pool`: the split follows what was really done."""
-        self._split.account(unit, pool, work)
+    def account(self, pool: str, work: float) -> None:
+        """Work was done for `pool`: the split follows what was really done."""
+        self._split.account(pool, work)
 
     def choose(self, channel: Channel) -> UpstreamSession | None:
         """The session a new channel starts on; None while no pool is usable."""
@@ -111,7 +111,8 @@ class Assigner:
         return self._session(channel, self._decision)
 
     def leave(self, unit: str) -> None:
-        """The unit has gone; where it belongs is remembered, its connection is not kept for it."""
+        """The unit has gone."""
+        self._split.forget(unit)
         pool = self._pool_of.pop(unit, None)
         if pool is not None:
             self._release(unit, pool)
@@ -160,25 +161,19 @@ class Assigner:
     def _pool_for(self, channel: Channel, decision: Decision) -> PoolPort | None:
         unit = channel.unit
         preferred = self._preferred.get(unit)
-        if preferred is not None and preferred in decision.trusted:
-            return self._pool(preferred)
+        if preferred not in decision.trusted:
+            preferred = None
         usable = decision.rungs_for(self._place(unit))
-        if not usable:
-            return None
-        name = self._split.assign(unit, channel.vardiff.hashrate_hps, usable, None, self._clock())
-        return self._pool(name)
+        name = self._split.assign(unit, channel.vardiff.hashrate_hps, usable, preferred, self._clock())
+        return self._pool(name) if name is not None else None
 
     def _rebalance(self, decision: Decision, now_s: float) -> None:
         if decision.phase is not Phase.SERVING or len(decision.usable) < 2:
             return
-        for unit, _, target in self._split.rebalance(now_s, decision.usable):
-            channel = self._router.by_unit.get(unit)
-            pool = self._pool(target)
-            if channel is None or pool is None or self._preferred.get(unit) in decision.trusted:
-                continue
-            self._release(unit, self._pool_of.get(unit, ""))
-            self._pool_of[unit] = target
-            self._router.attach(channel, pool.session_for(unit))
+        for move in self._split.rebalance(now_s, decision.usable):
+            channel = self._router.by_unit.get(move.unit_id)
+            if channel is not None:
+                self._router.attach(channel, self._session(channel, decision))
 
     def _pool(self, name: str) -> PoolPort | None:
         return next((pool for pool in self._pools if pool.name == name), None)

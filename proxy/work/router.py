@@ -89,7 +89,7 @@ class Router:
         self.on_work: Callable[[], None] = lambda: None  # somebody has to advance the fan-out
         self.on_left: Callable[[str], None] = lambda unit: None
         self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
-        self.on_shares_work: Callable[[str, str, float], None] = lambda unit, pool, work: None
+        self.on_shares_work: Callable[[str, float], None] = lambda pool, work: None
         self._passes_difficulty_through = passes_difficulty_through
         self._ledger = ledger
         self._events = events
@@ -211,7 +211,7 @@ class Router:
         self._fan_out.start(session, wire, self._order(session))
         self.on_work()
 
-    def share_answered(self, unit: str, *, accepted: bool) -> None:
+    def share_answered(self, unit: str, accepted: bool) -> None:
         """The pool's answer to a share of `unit`, for its counters."""
         work = self.memory.of(unit)
         if accepted:
@@ -376,7 +376,7 @@ class Router:
     def _credit(self, channel: Channel, pool: str, difficulty: float, now_s: float) -> None:
         work = difficulty * HASHES_PER_DIFFICULTY
         self.memory.of(channel.unit).valid_work += work
-        self.on_shares_work(channel.unit, pool, work)
+        self.on_shares_work(pool, work)
         if self.policy.enabled and vardiff.on_share(channel.vardiff, self.policy, difficulty, now_s) is not None:
             self.renew(channel)
 

@@ -1,0 +1,234 @@
+"""The composition root: makes every part of a site from its configuration and lets them run. The only file that knows everyone."""
+
+import os
+import secrets
+import signal
+import ssl
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+import trio
+
+from proxy.config import Pool as PoolConfig
+from proxy.config import SiteConfig
+from proxy.downstream.connection import Session
+from proxy.downstream.guard import Guard
+from proxy.downstream.quirks import Quirks
+from proxy.downstream.reactor import Reactor
+from proxy.downstream.v1 import Identity, MinerServer, MinerSession
+from proxy.errors import ConfigError
+from proxy.events import Event, EventLog
+from proxy.heat.control import HeatControl
+from proxy.ledger.ledger import Ledger
+from proxy.reload import Reloader
+from proxy.site import LiveSite
+from proxy.supervise import supervised
+from proxy.telemetry.lag import LoopLag
+from proxy.telemetry.log import configure
+from proxy.units.fleet import Fleet
+from proxy.upstream.pool import Pool, make_tls_context
+from proxy.web import server as web
+from proxy.work import vardiff
+from proxy.work.assign import Assigner
+from proxy.work.extranonce import PrefixAllocator
+from proxy.work.geometry import Geometry
+from proxy.work.router import Router
+
+log = structlog.get_logger()
+
+ASSIGN_PERIOD_S = 0.5
+
+
+class App:
+    """One site. Build it inside a running trio loop; `serve` runs it until cancelled or told to stop."""
+
+    def __init__(self, config: SiteConfig, path: Path) -> None:
+        self.config = config
+        self.stopping = trio.Event()
+        self.nursery: trio.Nursery
+        clock, wall_clock = trio.current_time, time.time
+        self.events = EventLog(wall_clock)
+        self.events.listen(_log_event)
+        self.ledger = Ledger.open(config.ledger, Path(config.site.data_dir), wall_clock)
+        self.geometry = Geometry(config.listen.unit_id_bytes, config.listen.extranonce2_bytes)
+        self.router = Router(
+            geometry=self.geometry,
+            policy=vardiff.policy_from(config.vardiff),
+            ledger=self.ledger,
+            events=self.events,
+            clock=clock,
+            wall_clock=wall_clock,
+            first_job_id=secrets.randbits(31),
+            passes_difficulty_through=not config.vardiff.enabled and config.vardiff.start_difficulty is None,
+        )
+        self.fleet = Fleet(
+            config.units, config.models, config.heat, self.events, serials_path=Path(config.site.data_dir) / "serials.json"
+        )
+        self.heat = HeatControl(config, self.fleet, self.ledger, self.events, wall_clock)
+        self.pools = [self.make_pool(pool) for pool in config.pools]
+        self.assigner = Assigner(
+            self.router,
+            self.pools,
+            order=[unit.id for unit in config.units],
+            preferred={unit.id: unit.pool for unit in config.units if unit.pool is not None},
+            events=self.events,
+            clock=clock,
+        )
+        self.guard = Guard(
+            config.listen.max_connections, config.listen.max_connections_per_address, config.listen.proxy_protocol_from
+        )
+        self.allocator = PrefixAllocator(config.listen.unit_id_bytes, os.urandom)
+        self.miners = MinerServer(
+            config=config.listen,
+            router=self.router,
+            allocator=self.allocator,
+            guard=self.guard,
+            identify=self._identify,
+            offered_mask=self.assigner.offered_mask(int(config.listen.version_mask, 16)),
+            clock=clock,
+            rng=os.urandom,
+        )
+        self.reactor = Reactor(
+            config.listen,
+            self.guard,
+            make_session=self.miners.session,
+            fan_out_pending=lambda: self.router.is_fan_out_pending,
+            fan_out_step=self.router.fan_out_step,
+            upkeep=self._upkeep,
+            tls_context=_listener_tls(config),
+        )
+        self._typical_hps = {unit.id: config.models[unit.model].levels[-1].hashrate_hps for unit in config.units}
+        self.lag = LoopLag()
+        self.reloader = Reloader(self, path)
+        self.site = LiveSite(
+            name=config.site.name,
+            version=version("thermostratum"),
+            api=config.api,
+            events=self.events,
+            ledger=self.ledger,
+            router=self.router,
+            pools=self.pools,
+            fleet=self.fleet,
+            heat=self.heat,
+            lag=self.lag,
+            reload=self.reloader.reload,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
+        self._wire()
+
+    def _wire(self) -> None:
+        """The few calls that go from one part to another; everything else is reached by import."""
+        self.router.on_work = self.reactor.wake
+        self.router.choose_session = self.assigner.choose
+        self.router.on_shares_work = self.assigner.account
+        self.router.on_left = self.assigner.leave
+        self.ledger.on_durable = self.router.on_durable
+        self.ledger.on_failed = self.router.on_failed
+        self.fleet.on_commanded = self.router.expect_hashrate
+
+    def make_pool(self, config: PoolConfig) -> Pool:
+        """A pool wired to this site; it connects when it is run."""
+        return Pool(
+            config,
+            geometry=self.geometry,
+            settle=self.ledger.settle,
+            answered=self.router.share_answered,
+            publish=self.router.publish,
+            changed=lambda: self.assigner.poke(),
+            session_gone=self.router.forget_session,
+            events=self.events,
+            clock=trio.current_time,
+            wall_clock=time.time,
+            tls_context=make_tls_context(config),
+        )
+
+    async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled or `stopping` is set. The ledger is last to go: every share ends in it."""
+        async with trio.open_nursery() as outer:
+            await outer.start(self.ledger.run)
+            async with trio.open_nursery() as nursery:
+                url: str = await nursery.start(web.serve, self.site, self.config.api.listen)
+                nursery.start_soon(supervised, "loop lag", self.lag.run)
+                if self.config.units:
+                    nursery.start_soon(supervised, "fleet", self.fleet.run)
+                    nursery.start_soon(supervised, "heat", self.heat.run)
+                self.start_work(nursery)
+                log.info("site.running", site=self.config.site.name, page=url, miners=self.config.listen.v1)
+                task_status.started(url)
+                await self.stopping.wait()
+                log.info("site.stopping")
+                nursery.cancel_scope.cancel()
+            outer.cancel_scope.cancel()
+
+    def start_work(self, nursery: trio.Nursery) -> None:
+        """Pools, their choice, and the miners' side."""
+        self.nursery = nursery
+        for pool in self.pools:
+            self.start_pool(pool)
+        nursery.start_soon(supervised, "assign", self._assign)
+        nursery.start_soon(self.reactor.run, name="reactor")
+
+    def start_pool(self, pool: Pool) -> None:
+        """Let a pool run; `pool.stop` ends it."""
+        self.nursery.start_soon(supervised, f"pool {pool.name}", pool.run)
+
+    async def _assign(self) -> None:
+        while True:
+            self.assigner.tick()
+            await self.assigner.wait(ASSIGN_PERIOD_S)
+
+    def _upkeep(self, sessions: list[Session]) -> None:
+        channels = [session.channel for session in sessions if isinstance(session, MinerSession) and session.channel is not None]
+        self.router.upkeep(channels, self.config.listen.keepalive_job_s)
+
+    def _identify(self, worker: str, address: str, quirks: Quirks) -> Identity | None:
+        """A configured unit by its worker name and address; others only where the site lets anybody mine."""
+        unit = self.fleet.inventory.match(worker, address)
+        if unit is not None:
+            return Identity(unit, self._typical_hps[unit])
+        return Identity(worker) if self.config.listen.workers == "any" else None
+
+
+def run(config: SiteConfig, path: Path) -> None:
+    """Run a site until SIGTERM or SIGINT. Raises ConfigError, or OSError when an address cannot be had."""
+    configure(config.log.level)
+    trio.run(_main, config, path)
+
+
+async def _main(config: SiteConfig, path: Path) -> None:
+    app = App(config, path)
+    app.reactor.listen()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_obey_signals, app)
+        await app.serve()
+        nursery.cancel_scope.cancel()
+
+
+async def _obey_signals(app: App) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                for problem in await app.site.reload("signal"):
+                    log.error("reload.refused", problem=problem)
+            else:
+                app.stopping.set()
+
+
+def _log_event(event: Event) -> None:
+    getattr(log, event.level)(event.name, **event.facts)
+
+
+def _listener_tls(config: SiteConfig) -> ssl.SSLContext | None:
+    """TLS 1.2 or later for miners; the pair was checked with the configuration."""
+    listen = config.listen
+    if listen.v1_tls is None:
+        return None
+    if listen.tls_certificate is None or listen.tls_key is None:
+        raise ConfigError(["listen.v1_tls needs listen.tls_certificate and listen.tls_key"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(listen.tls_certificate, listen.tls_key)
+    return context

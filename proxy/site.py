@@ -1,0 +1,186 @@
+"""The running site as the HTTP side sees it: one object that reads from every part and hands control actions to the right one.
+
+It joins what is known of a unit from its device, its Stratum connection and its work. It decides nothing itself.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from proxy import config
+from proxy.events import EventLog
+from proxy.heat.control import HeatControl
+from proxy.heat.demand import DemandAccepted, HeatDemand, MeterAccepted, MeterReading
+from proxy.heat.signals.rest import decode_demand, decode_meter
+from proxy.ledger.ledger import Ledger
+from proxy.ledger.records import AuditRecord
+from proxy.telemetry.lag import LoopLag
+from proxy.units.fleet import Fleet
+from proxy.upstream.pool import Pool
+from proxy.views import SiteView, UnitView
+from proxy.work import vardiff
+from proxy.work.router import Router
+
+# A site whose loop is late by more than this is not ready for more work.
+MAX_LOOP_LAG_S = 1.0
+
+
+class LiveSite:
+    """Implements proxy.web.site.Site over the parts of this process."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str,
+        api: config.Api,
+        events: EventLog,
+        ledger: Ledger,
+        router: Router,
+        pools: Sequence[Pool],
+        fleet: Fleet,
+        heat: HeatControl,
+        lag: LoopLag,
+        reload: Callable[[], Awaitable[list[str]]],
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.api = api
+        self.events = events
+        self._name = name
+        self._version = version
+        self._ledger = ledger
+        self._router = router
+        self._pools = pools
+        self._fleet = fleet
+        self._heat = heat
+        self._lag = lag
+        self._reload = reload
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._started_s = clock()
+
+    # -- reading
+
+    def view(self) -> SiteView:
+        """See Site."""
+        now_s = self._clock()
+        working = Counter(channel.session.pool for channel in self._router.channels if channel.session is not None)
+        return SiteView(
+            name=self._name,
+            version=self._version,
+            now_unix_s=self._wall_clock(),
+            uptime_s=now_s - self._started_s,
+            miners_connected=len(self._router.channels),
+            hashrate_hps=self._hashrate_hps(now_s),
+            shares=self._ledger.totals(),
+            heat=self._heat.view(),
+            pools=[pool.view(active=working[pool.name] > 0, units=working[pool.name]) for pool in self._pools],
+            unit_states=dict(Counter(unit.state for unit in self._fleet.views(now_s))),
+            ledger_state="degraded" if self._ledger.is_degraded else "ok",
+            loop_lag_s=self._lag.worst_s,
+        )
+
+    def units(self) -> list[UnitView]:
+        """See Site."""
+        now_s = self._clock()
+        return [self._joined(unit, now_s) for unit in self._fleet.views(now_s)]
+
+    def unit(self, unit_id: str) -> UnitView | None:
+        """See Site."""
+        return next((unit for unit in self.units() if unit.id == unit_id), None)
+
+    def health(self) -> list[str]:
+        """See Site."""
+        problems = []
+        if not any(pool.is_ready for pool in self._pools):
+            reasons = "; ".join(f"{pool.name}: {pool.health().reason or 'connecting'}" for pool in self._pools)
+            problems.append(f"no pool is ready ({reasons}); check the pools' address, user and password")
+        if self._ledger.is_degraded:
+            problems.append(f"the ledger cannot write: {self._ledger.degraded_reason}; shares are refused until it can")
+        if self._lag.worst_s is not None and self._lag.worst_s > MAX_LOOP_LAG_S:
+            problems.append(f"the event loop was late by {self._lag.worst_s:.1f} s; the machine is overloaded")
+        return problems
+
+    # -- control
+
+    def submit_demand(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """See Site."""
+        now_unix_s = self._wall_clock()
+        demand = decode_demand(body, actor, now_unix_s)
+        answer = self._heat.submit_demand(demand, now_unix_s) if isinstance(demand, HeatDemand) else demand
+        if isinstance(answer, DemandAccepted):
+            return 200, answer
+        self._audit(actor, "heat.demand", "site", "refused", answer.reason)
+        return answer.code, answer
+
+    def push_meter(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """See Site."""
+        reading = decode_meter(body)
+        answer = self._heat.meter(reading) if isinstance(reading, MeterReading) else reading
+        return (200, answer) if isinstance(answer, MeterAccepted) else (answer.code, answer)
+
+    def set_manual_limit(self, power_w: float | None, actor: str) -> None:
+        """See Site."""
+        self._heat.set_manual_limit(power_w, actor)
+        self._audit(actor, "heat.limit", "site", "none" if power_w is None else f"{power_w:.0f} W", "done")
+
+    def set_service(self, unit_id: str, in_service: bool, note: str, actor: str) -> str | None:
+        """See Site."""
+        problem = self._fleet.set_service(unit_id, in_service, note)
+        after = f"{'in' if in_service else 'out of'} service: {note}"
+        self._audit(actor, "unit.service", unit_id, after, problem or "done")
+        return problem
+
+    def command_unit(self, unit_id: str, level: int, actor: str) -> str | None:
+        """See Site."""
+        problem = self._fleet.command(unit_id, level, f"by hand: {actor}", self._clock())
+        self._audit(actor, "unit.level", unit_id, str(level), problem or "done")
+        return problem
+
+    def accept_serial(self, unit_id: str, actor: str) -> str | None:
+        """See Site."""
+        problem = self._fleet.accept_serial(unit_id)
+        self._audit(actor, "unit.accept_serial", unit_id, "", problem or "done")
+        return problem
+
+    async def reload(self, actor: str) -> list[str]:
+        """See Site."""
+        problems = await self._reload()
+        self._audit(actor, "site.reload", "site", "", "; ".join(problems) or "done")
+        return problems
+
+    # -- inside
+
+    def _audit(self, actor: str, action: str, subject: str, after: str, result: str) -> None:
+        self._ledger.record_audit(
+            AuditRecord(
+                at_unix_s=self._wall_clock(), actor=actor, action=action, subject=subject, before="", after=after, result=result
+            )
+        )
+        self.events.publish("audit.recorded", actor=actor, action=action, subject=subject, after=after, result=result)
+
+    def _hashrate_hps(self, now_s: float) -> float | None:
+        proven = [vardiff.proven_hps(channel.vardiff, self._router.policy, now_s) for channel in self._router.channels]
+        known = [hps for hps in proven if hps is not None]
+        return sum(known) if known else None
+
+    def _joined(self, unit: UnitView, now_s: float) -> UnitView:
+        """The device's facts, with those of its connection and of its work."""
+        work = self._router.memory.known(unit.id)
+        channel = self._router.by_unit.get(unit.id)
+        last_share_s = channel.last_share_s if channel is not None else None
+        if last_share_s is None and work is not None:
+            last_share_s = work.last_share_s
+        return msgspec.structs.replace(
+            unit,
+            connected=channel is not None,
+            pool=channel.session.pool if channel is not None and channel.session is not None else None,
+            hashrate_shares_hps=vardiff.proven_hps(channel.vardiff, self._router.policy, now_s) if channel is not None else None,
+            difficulty=channel.current.difficulty if channel is not None and channel.current is not None else None,
+            share_age_s=now_s - last_share_s if last_share_s is not None else None,
+            accepted=work.accepted if work is not None else 0,
+            rejected=work.rejected + work.refused if work is not None else 0,
+            user_agent=channel.user_agent if channel is not None else None,
+        )
