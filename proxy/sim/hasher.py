@@ -66,6 +66,7 @@ class Hasher:
         self._tick_s = tick_s
         self._owed: dict[Rig, float] = {}
         self.hashes = 0
+        self.is_paused = False  # nobody hashes, everything else goes on
 
     def add(self, rig: Rig) -> None:
         """From the next tick on, hash for this rig."""
@@ -83,6 +84,8 @@ class Hasher:
             now_s = trio.current_time()
             elapsed_s = min(now_s - last_s, MAX_CATCH_UP_S)
             last_s = now_s
+            if self.is_paused:
+                continue
             for index, rig in enumerate(list(self._owed)):
                 if index % RIGS_PER_SLICE == 0:
                     await trio.lowlevel.checkpoint()

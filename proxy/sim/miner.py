@@ -115,6 +115,11 @@ class SimMiner:
         """It is authorized and has a job."""
         return self.session is not None and self.session.has_work
 
+    @property
+    def unanswered(self) -> int:
+        """Shares of the present connection that wait for their answer."""
+        return 0 if self.session is None else self.session.unanswered
+
     def hash(self, count: int) -> None:
         """Try `count` hashes on the present job, if there is one; finds are submitted."""
         if self.session is not None:

@@ -33,9 +33,9 @@ class PlantSpec(msgspec.Struct, frozen=True, kw_only=True):
     flow_l_per_min: float = 8.0
     approach_k: float = 3.0
     return_c: float = 45.0
-    nominal_supply_c: float = 78.0
-    valve_closed_c: float = 68.0
-    valve_open_c: float = 78.0
+    nominal_supply_c: float = 75.0
+    valve_closed_c: float = 65.0
+    valve_open_c: float = 75.0
     pipe_delay_s: float = 30.0
     meter_lag_s: float = 10.0
     meter_noise: float = 0.005

@@ -67,6 +67,7 @@ class SimPool:
         self.spec = spec
         self.faults = Faults()
         self.totals = PoolTotals()
+        self.first_share = trio.Event()  # a share was accepted
         self.difficulty = spec.difficulty
         self.version_mask = spec.version_mask
         self.protocol_errors: list[str] = []
@@ -201,6 +202,7 @@ class SimPool:
 
     def count_accepted(self, user: str, work: float) -> None:
         """Book one share."""
+        self.first_share.set()
         self.totals.accepted += 1
         self.totals.accepted_work += work
         self.totals.work_by_user[user] = self.totals.work_by_user.get(user, 0.0) + work

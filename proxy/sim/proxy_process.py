@@ -90,7 +90,8 @@ class ProxyProcess:
                 await process.wait()
             if process.poll() is None:
                 process.kill()
-            return await process.wait()
+            await process.wait()
+        return process.returncode
 
 
 def read_usage(pid: int) -> Usage | None:

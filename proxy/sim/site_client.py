@@ -5,11 +5,11 @@ state and repeats nothing by itself.
 """
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Self
 
 import httpx
 import msgspec
+import trio
 
 from proxy.views import SiteView
 
@@ -30,19 +30,18 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class SiteClient:
-    """One caller with one key. Use it as an async context manager."""
+    """One caller with one key. It works while `hold_open` runs."""
 
     def __init__(self, base_url: str, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         # Only ever loopback here: a proxy from the environment would be in the way.
         self._http = httpx.AsyncClient(base_url=base_url, headers=headers, timeout=TIMEOUT_S, trust_env=False, transport=transport)
 
-    async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._http.__aexit__(kind, error, trace)
+    async def hold_open(self, *, task_status: trio.TaskStatus[Self] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep connections for reuse until cancelled; for `nursery.start`, which gets the client."""
+        async with self._http:
+            task_status.started(self)
+            await trio.sleep_forever()
 
     async def put_demand(self, epoch: int, sequence: int, power_w: float, validity_s: float) -> Answer:
         """Ask for heat, from now on."""

