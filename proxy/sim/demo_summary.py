@@ -82,6 +82,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     units_connected: int
     shares_accepted: int
     shares_rejected: int
+    rejected_by_reason: dict[str, int]  # ours by verdict, a pool's as "pool CODE"
     shares_below_pool_target: int
     shares_unknown: int
     blocks: int
@@ -142,6 +143,7 @@ def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
         units_connected=counted.units_connected,
         shares_accepted=shares.accepted,
         shares_rejected=rejected + refused,
+        rejected_by_reason={**shares.rejected, **{f"pool {code}": count for code, count in shares.refused.items()}},
         shares_below_pool_target=shares.below_pool_target,
         shares_unknown=unknown,
         blocks=shares.blocks,

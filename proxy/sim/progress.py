@@ -94,7 +94,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     async def _run_live(self, look: Callable[[], Picture]) -> None:
         with Live(panel(look()), console=self._console, auto_refresh=False, transient=False) as live:

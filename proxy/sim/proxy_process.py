@@ -6,6 +6,7 @@ It is the installed command, unchanged, in the environment of the running interp
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -32,15 +33,17 @@ class Usage(msgspec.Struct, frozen=True):
 class ProxyProcess:
     """One run of `proxy.cli run`. Its output goes to `log_path`."""
 
-    def __init__(self, site_file: Path, log_path: Path) -> None:
+    def __init__(self, site_file: Path, log_path: Path, command: Sequence[str] = ("-m", "proxy.cli", "run")) -> None:
+        """`command` is what our interpreter runs, with the site file as its last argument."""
         self._site_file = site_file
+        self._command = command
         self.log_path = log_path
         self._process: trio.Process | None = None
         self._last_usage: Usage | None = None
 
     async def start(self) -> None:
         """Start it, in a session of its own so that Ctrl-C in the terminal reaches only us. Raises OSError."""
-        command = [sys.executable, "-m", "proxy.cli", "run", str(self._site_file)]
+        command = [sys.executable, *self._command, str(self._site_file)]
         with self.log_path.open("wb") as log_file:
             self._process = await trio.lowlevel.open_process(
                 command,

@@ -29,6 +29,11 @@ class Answer(msgspec.Struct, frozen=True):
         return self.status is not None and 200 <= self.status < 300
 
 
+class _Problem(msgspec.Struct):
+    detail: str
+    remedy: str | None = None
+
+
 class SiteClient:
     """One caller with one key. It works while `hold_open` runs."""
 
@@ -85,4 +90,13 @@ class SiteClient:
             response = await self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             return Answer(None, str(error) or type(error).__name__)
-        return Answer(response.status_code, "" if response.is_success else response.text[:_BODY_TEXT_LIMIT])
+        return Answer(response.status_code, "" if response.is_success else _reason(response))
+
+
+def _reason(response: httpx.Response) -> str:
+    """The words of a refusal: RFC 9457's detail where there is one, or all of it."""
+    try:
+        problem = msgspec.json.decode(response.content, type=_Problem)
+    except msgspec.DecodeError:
+        return response.text[:_BODY_TEXT_LIMIT]
+    return " ".join(text for text in (problem.detail, problem.remedy) if text)[:_BODY_TEXT_LIMIT]
