@@ -10,8 +10,8 @@ from protocol.errors import RemoteProtocolError
 from protocol.v1.lines import LineBuffer
 
 _OBJECT: Final = 0x7B
-# "[" so that a batch is refused by name, white space because blank lines are used as keepalives.
-_STARTS: Final = frozenset(b"{[ \t\r\n")
+# "[" so that a batch is refused by name.
+_STARTS: Final = frozenset(b"{[")
 
 _HTTP_ANSWER: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -20,19 +20,19 @@ _HTTP_ANSWER: Final = (
 
 
 def next_json_line(lines: LineBuffer) -> bytes | None:
-    """The next line that is not blank; None when more bytes are needed.
+    """The next line that is not blank, from its first visible byte; None when more bytes are needed.
 
     Raises RemoteProtocolError for a line that is too long or cannot be a JSON object; then the buffer is of no further use.
     """
-    while True:
+    first = lines.peek()
+    if first != _OBJECT:
+        lines.skip_blank()  # blank lines are used as keepalives
         first = lines.peek()
         if first is None:
             return None
         if first not in _STARTS:
             raise _foreign(first)
-        line = lines.next_line()
-        if line is None or first == _OBJECT or line.strip(b" \t\r"):
-            return line
+    return lines.next_line()
 
 
 def _foreign(first: int) -> RemoteProtocolError:

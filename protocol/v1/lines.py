@@ -1,9 +1,14 @@
 """Newline framing with a hard bound: bytes in, whole lines out.
 
-It does NOT look into a line, decode, or skip anything: an empty line is a line. The bound holds before any decoder sees the bytes.
+It does NOT look into a line or decode: an empty line is a line, unless the caller skips it. The bound holds before any decoder sees
+the bytes.
 """
 
+import re
+
 from protocol.errors import RemoteProtocolError
+
+_NOT_BLANK = re.compile(rb"[^ \t\r\n]")
 
 
 class LineBuffer:
@@ -43,13 +48,26 @@ class LineBuffer:
         if (end if end >= 0 else len(data)) - start > self._limit:
             raise RemoteProtocolError(f"line longer than {self._limit} bytes")
         if end < 0:
-            self._searched = len(data)
+            if start:  # let go of the lines already taken: an idle connection holds its unfinished line and no more
+                self._data = data[start:]
+                self._start = 0
+            self._searched = len(self._data)
             return None
         self._start = self._searched = end + 1
         if self._start == len(data):
             self._data = b""
             self._start = self._searched = 0
         return data[start : end - 1] if end > start and data[end - 1] == 13 else data[start:end]
+
+    def skip_blank(self) -> None:
+        """Drop spaces, tabs, CRs and newlines before the next line, all at once: a flood of them must not cost a call each."""
+        found = _NOT_BLANK.search(self._data, self._start)
+        if found is None:
+            self._data = b""
+            self._start = self._searched = 0
+        else:
+            self._start = found.start()
+            self._searched = max(self._searched, self._start)
 
     def peek(self) -> int | None:
         """The first byte of the next (perhaps unfinished) line, None when nothing is buffered."""

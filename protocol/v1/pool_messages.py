@@ -223,9 +223,8 @@ def _reconnect(raw: msgspec.Raw) -> ReconnectAsked:
     port = None if params.port is None or params.port == "" else _whole_number(params.port, "port")
     if port is not None and not 1 <= port <= 65535:
         raise FieldError("port must be 1 to 65535")
-    wait = params.wait
-    wait_s = float(_whole_number(wait, "wait")) if isinstance(wait, str) else float(wait or 0)
-    return ReconnectAsked(host, port, min(max(wait_s, 0.0), _MAX_RECONNECT_WAIT_S))
+    wait_s = _whole_number(params.wait, "wait") if isinstance(params.wait, str) else params.wait or 0
+    return ReconnectAsked(host, port, float(min(max(wait_s, 0), _MAX_RECONNECT_WAIT_S)))
 
 
 def _whole_number(value: int | str, field: str) -> int:
@@ -305,10 +304,10 @@ def _error_parts(value: object) -> tuple[int | None, str | None]:
     code: object = None
     text: object = None
     match value:
-        case [code, text, *_]:
+        case [str(text)] | str(text):
             pass
-        case [text] | str(text):
-            pass
+        case [code, *rest]:
+            text = rest[0] if rest else None
         case {**words}:
             code, text = words.get("code"), words.get("message")
         case _:

@@ -125,10 +125,33 @@ def test_case_15_a_browser_is_told_where_it_landed() -> None:
     assert caught.value.reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
-def test_blank_lines_are_skipped_and_leading_white_space_is_kept() -> None:
+def test_blank_lines_and_leading_white_space_are_skipped() -> None:
     buffer = LineBuffer(1000)
     buffer.feed(b"\n\r\n  \t\n {}\n")
-    assert next_json_line(buffer) == b" {}"
+    assert next_json_line(buffer) == b"{}"
     assert next_json_line(buffer) is None
     buffer.feed(b"  ")
     assert next_json_line(buffer) is None
+    buffer.feed(b'\t{"a"')
+    assert next_json_line(buffer) is None
+    buffer.feed(b":1 }\r\n\n")
+    assert next_json_line(buffer) == b'{"a":1 }'
+    assert next_json_line(buffer) is None
+
+
+def test_any_number_of_blank_lines_holds_no_memory_and_breaks_no_limit() -> None:
+    buffer = LineBuffer(10)
+    for _ in range(3):
+        buffer.feed(b" \r\n" * 10_000)
+        assert next_json_line(buffer) is None
+        assert buffer.buffered == 0
+
+
+def test_lines_taken_are_not_held_together_with_an_unfinished_one() -> None:
+    buffer = LineBuffer(100)
+    buffer.feed(b"x" * 90 + b"\n" + b"y")
+    assert buffer.next_line() == b"x" * 90
+    assert buffer.next_line() is None
+    assert (buffer.buffered, len(buffer._data)) == (1, 1)
+    buffer.feed(b"\n")
+    assert buffer.next_line() == b"y"
