@@ -5,6 +5,7 @@ check a demand (demand.DemandBook did) and does not know why a stop was asked fo
 """
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -140,10 +141,11 @@ def admit(docket: Docket, demand: HeatDemand, now_unix_s: float) -> bool:
     return True
 
 
-def restore(docket: Docket, demand: HeatDemand) -> None:
-    """Take up the last demand of an earlier run: it rules while it is valid, and its age counts from its end when it is not."""
-    docket.waiting = [demand]
-    docket.last = demand
+def restore(docket: Docket, demands: Sequence[HeatDemand], now_unix_s: float) -> None:
+    """Take up the demands of an earlier run: what is valid rules on, and the age of the signal counts from the last one's end."""
+    docket.waiting = [d for d in demands if d.valid_until_unix_s > now_unix_s]
+    begun = [d for d in demands if d.valid_from_unix_s <= now_unix_s]
+    docket.last = max(begun, key=lambda d: d.valid_until_unix_s, default=None)
 
 
 def ruling_at(docket: Docket, now_unix_s: float) -> HeatDemand | None:

@@ -108,15 +108,25 @@ class _Last(msgspec.Struct, frozen=True, gc=False):
     answer: DemandAccepted
 
 
+def is_number(value: float | None) -> bool:
+    """Whether a value is there and finite. NaN is what a broken sensor says, not a number."""
+    return value is not None and math.isfinite(value)
+
+
 def _kw(power_w: float) -> str:
     return f"{power_w / 1000:,.1f} kW"
 
 
+def check_finite(demand: HeatDemand) -> DemandRefused | None:
+    """Refuse what is no number at all; such a demand cannot even be recorded."""
+    numbers = (demand.power_w, demand.issued_unix_s, demand.valid_from_unix_s, demand.valid_until_unix_s)
+    if all(math.isfinite(number) for number in numbers) and max(demand.epoch, demand.sequence) <= MAX_SEQUENCE:
+        return None
+    return DemandRefused(422, "a number is NaN, infinite or too large", "send finite numbers; send no demand when it is unknown")
+
+
 def check_values(demand: HeatDemand, envelope: Envelope) -> DemandRefused | None:
     """What is wrong with the numbers themselves, whatever the time is."""
-    numbers = (demand.power_w, demand.issued_unix_s, demand.valid_from_unix_s, demand.valid_until_unix_s)
-    if not all(math.isfinite(number) for number in numbers):
-        return DemandRefused(422, "a number is NaN or infinite", "send finite numbers; send no demand when the value is unknown")
     if demand.power_w < 0:
         return DemandRefused(
             422, f"the demand is negative ({_kw(demand.power_w)})", "this plant only gives heat: send 0 or a positive power"
@@ -128,8 +138,8 @@ def check_values(demand: HeatDemand, envelope: Envelope) -> DemandRefused | None
             f"{_kw(demand.power_w)} is absurd: {_kw(envelope.capacity_w)} of heat is installed",
             "check the unit of the number: power is in kW, not in W",
         )
-    if not (0 <= demand.sequence <= MAX_SEQUENCE and 0 <= demand.epoch <= MAX_SEQUENCE):
-        return DemandRefused(422, "epoch or sequence is out of range", f"count from 0 to {MAX_SEQUENCE}")
+    if min(demand.sequence, demand.epoch) < 0:
+        return DemandRefused(422, "epoch or sequence is negative", "count from 0")
     return None
 
 
@@ -177,25 +187,42 @@ def check_step(demand: HeatDemand, envelope: Envelope, in_force_w: float | None)
     )
 
 
+def accepted(demand: HeatDemand, now_unix_s: float) -> DemandAccepted:
+    """The answer to a demand that is taken now."""
+    return DemandAccepted(
+        source=demand.source,
+        epoch=demand.epoch,
+        sequence=demand.sequence,
+        power_w=demand.power_w,
+        valid_from_unix_s=demand.valid_from_unix_s,
+        valid_until_unix_s=demand.valid_until_unix_s,
+        state="pending" if now_unix_s < demand.valid_from_unix_s else "live",
+    )
+
+
 class DemandBook:
     """Remembers for each source the newest demand taken, so that a replay is refused and an honest repeat is answered again."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
+    def answered(self, demand: HeatDemand) -> DemandAccepted | None:
+        """The first answer, when this is an honest repeat (same sequence, same content) of the newest demand, however late."""
+        last = self._last.get(demand.source)
+        return last.answer if last is not None and self._is_repeat(demand, last.demand) else None
+
     def judge(
         self, demand: HeatDemand, envelope: Envelope, in_force: HeatDemand | None, now_unix_s: float
     ) -> DemandAccepted | DemandRefused:
-        """Decide on a demand; changes nothing (see `note`). `in_force` is the demand that rules, or waits to rule, if any.
+        """Decide on a demand that is no repeat; changes nothing (see `note`). `in_force` is the demand that rules or waits to rule.
 
-        The same sequence with the same content gets the first answer again, however late it comes. One source rules at a time: a
-        second one is refused until the first one's window has ended, so that two senders can never make the plant swing.
+        One source rules at a time: a second one is refused until the first one's window has ended, so that two senders can never
+        make the plant swing.
         """
         last = self._last.get(demand.source)
-        if last is not None and self._is_repeat(demand, last.demand):
-            return last.answer
         refusal = (
-            self._check_order(demand, last)
+            check_finite(demand)
+            or self._check_order(demand, last)
             or check_values(demand, envelope)
             or check_times(demand, envelope, now_unix_s)
             or self._check_source(demand, in_force, now_unix_s)
@@ -205,15 +232,7 @@ class DemandBook:
             if last is not None:
                 refusal = msgspec.structs.replace(refusal, last_epoch=last.demand.epoch, last_sequence=last.demand.sequence)
             return refusal
-        return DemandAccepted(
-            source=demand.source,
-            epoch=demand.epoch,
-            sequence=demand.sequence,
-            power_w=demand.power_w,
-            valid_from_unix_s=demand.valid_from_unix_s,
-            valid_until_unix_s=demand.valid_until_unix_s,
-            state="live" if demand.is_valid_at(now_unix_s) else "pending",
-        )
+        return accepted(demand, now_unix_s)
 
     def note(self, demand: HeatDemand, answer: DemandAccepted) -> None:
         """Remember an accepted demand (or one restored after a restart): nothing older of its source is taken from now on."""
