@@ -99,7 +99,6 @@ class Connection:
             self.session.receive(data)
         except RemoteProtocolError as error:
             self.send(error.reply)
-            self.uncork()
             self.hang_up(error.reason)
         finally:
             self.uncork()
@@ -141,7 +140,8 @@ class Connection:
             self._interest()
 
     def hang_up(self, reason: str) -> None:
-        """Mark for closing; the reactor does it (it must unregister first)."""
+        """Send what is ready, then mark for closing; the reactor closes (it must unregister first)."""
+        self.uncork()
         if self.close_reason is None:
             self.close_reason = reason
             self._on_interest(self)

@@ -7,12 +7,14 @@ test waits for what it expects with `until`, never for a while.
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import orjson
 import trio
+import trio.testing
+from trio.testing import MockClock
 
 from proxy import config
 from proxy.app import App
@@ -74,6 +76,12 @@ class Miner:
             await self.read()
         return self.of(method)[count - 1]
 
+    async def hung_up(self) -> None:
+        """Read until the proxy has closed the connection."""
+        with suppress(trio.BrokenResourceError):
+            while await self.stream.receive_some(65_536):
+                pass
+
     def of(self, method: str) -> list[dict[str, object]]:
         """What came of this method so far."""
         return [line for line in self.lines if line.get("method") == method]
@@ -116,6 +124,17 @@ async def until(condition: Callable[[], object], patience_s: float = PATIENCE_S)
     while not condition():
         assert time.monotonic() < deadline_s, "it did not happen"
         await trio.lowlevel.checkpoint()
+
+
+async def passing(clock: MockClock, condition: Callable[[], object], step_s: float = 0.5, limit_s: float = 3_600.0) -> float:
+    """Let virtual time pass in steps until `condition` holds; the seconds that passed. Fails after `limit_s` of them."""
+    passed_s = 0.0
+    while not condition():
+        assert passed_s < limit_s, f"it did not happen within {limit_s:g} s"
+        clock.jump(step_s)
+        passed_s += step_s
+        await trio.testing.wait_all_tasks_blocked(0.001)
+    return passed_s
 
 
 def site_config(tmp_path: Path, pools: Sequence[Pool], **tables: object) -> SiteConfig:
