@@ -252,9 +252,9 @@ def test_a_rung_that_came_back_is_given_five_minutes_before_it_may_be_called_sic
 
 def test_a_sick_rung_is_better_than_none_and_no_better_than_another_sick_one():
     site = Site(a=0, b=1)
-    site.put(a=SICK, b=SICK)
+    epoch = site.put(a=SICK, b=SICK).epoch
     site.wait(1_000)
-    assert site.names() == ("a",)
+    assert (site.names(), site.decision.epoch, site.decision.flapping) == (("a",), epoch, False)
     site.put(a=DOWN)
     assert site.names() == ("b",)
     site.put(b=DOWN, a=SICK)
@@ -276,6 +276,38 @@ def test_in_a_shared_tier_only_the_sick_rung_is_left():
     site.wait(SICK_HOLD_S)
     site.put(a=SICK)
     assert site.names() == ("b",)
+
+
+def test_a_tier_that_is_all_sick_is_left_as_a_whole():
+    site = Site(a=0, b=0, c=1)
+    site.put(b=DOWN)
+    site.put(b=READY)
+    site.wait(60)  # b has just joined and is given its five minutes
+    site.put(a=SICK, b=SICK)
+    site.wait(RETURN_HOLD_S - 1)
+    assert site.names() == ("a", "b")
+    site.wait(1)
+    assert site.names() == ("c",)
+
+
+def test_nobody_waits_on_a_sick_rung_for_his_turn_to_return():
+    site = Site(a=0, b=1, c=2)
+    site.put(a=DOWN, b=DOWN)
+    site.put(b=READY)
+    site.wait(30)
+    site.put(a=READY)
+    site.wait(30)
+    assert site.names() == ("b",)  # with five minutes before it may be left for being sick
+    site.put(b=SICK)
+    site.wait(60)
+    assert (site.names(), site.decision.moved, site.decision.previous) == (("a",), 1.0, ())
+
+
+def test_a_rung_whose_priority_was_changed_for_the_worse_is_left():
+    site = Site(a=0, b=0)
+    site.priorities["b"] = 1
+    site.decide()
+    assert (site.names(), site.decision.tier) == (("a",), 0)
 
 
 # -- flapping

@@ -227,6 +227,14 @@ def test_a_clock_that_steps_back_is_no_time_and_no_storm(step_s):
     assert state.settled_s <= state.updated_s
 
 
+def test_a_clock_that_steps_back_within_a_burst_hides_nothing():
+    state = running()
+    on_share(state, POLICY, 1024.0, 610.0)
+    changes = [d for n in range(60) if (d := on_share(state, POLICY, 1024.0, 10.0 + n / 10)) is not None]
+    assert changes
+    assert changes[0] > 1024.0
+
+
 def test_switched_off_it_keeps_the_start_difficulty_and_still_measures():
     policy = policy_from(config.Vardiff(enabled=False, start_difficulty=64.0))
     state = start(policy, 0.0, hps_of(1.0), hps_of(1.0), 3.0)

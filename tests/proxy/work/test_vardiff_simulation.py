@@ -196,6 +196,14 @@ def test_a_unit_that_stopped_by_itself_comes_back_without_a_storm(seed, hours):
     assert 0.25 <= unit.ideal() / unit.vardiff.difficulty <= 4
 
 
+def test_luck_at_the_start_of_an_unknown_unit_is_hardly_ever_taken_for_a_wrong_difficulty():
+    policy = vardiff.policy_from(config.Vardiff(start_difficulty=2.0**18))  # half of what it will be
+    units = [Unit(seed, policy=policy) for seed in range(60)]
+    for unit in units:
+        unit.run(1800.0)
+    assert sum(len(unit.changes) for unit in units) <= 12
+
+
 def test_920_units_that_wake_together_stay_below_three_times_their_usual_rate():
     since_s, units = 2400.0, []
     for seed in range(92):  # one in ten is enough to see it
