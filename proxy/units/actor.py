@@ -101,8 +101,11 @@ class UnitActor:
         if not self._was_read:
             self._was_read = True
             self._shared.on_swept(self._life.unit.id)
-        # While a proof is due we look closer; else the sweep's period, counted from the start so that the fleet stays spread.
-        period_s = min(READ_BACK_S, self._shared.period_s) if self._life.proof is not None else self._shared.period_s
+        # Until it shows that it took a command we look closer; else the sweep's period, counted from the start so that the
+        # fleet stays spread.
+        proof = self._life.proof
+        is_awaited = proof is not None and not proof.is_obeyed
+        period_s = min(READ_BACK_S, self._shared.period_s) if is_awaited else self._shared.period_s
         self._next_read_s = max(started_s + period_s, trio.current_time())
 
     async def _read_once(self) -> None:

@@ -16,6 +16,7 @@ from proxy.events import EventLog, Fact
 from proxy.units.actor import Shared, UnitActor
 from proxy.units.drivers.avalon import AvalonDriver
 from proxy.units.drivers.base import Connect, Driver
+from proxy.units.drivers.cgminer import connect_tcp
 from proxy.units.identity import SerialBook, save
 from proxy.units.inventory import Inventory
 from proxy.units.lifecycle import UnitLife
@@ -48,7 +49,7 @@ class Fleet:
         heat: config.Heat,
         events: EventLog,
         *,
-        connect: Connect = trio.open_tcp_stream,
+        connect: Connect = connect_tcp,
         wall_clock: Callable[[], float] = time.time,
         serials_path: Path | None = None,
     ) -> None:
@@ -118,7 +119,7 @@ class Fleet:
         life = self._lives.get(unit_id)
         if life is None:
             return f"no unit {unit_id}"
-        if not urgent and not self._heat.enabled:
+        if not self._heat.enabled:
             return "heat control is off ([heat] enabled = false): units are watched, not commanded"
         if not urgent and not self.swept_all:
             return f"the first sweep is not done: {len(self._unswept)} units were not asked yet"

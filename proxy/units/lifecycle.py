@@ -78,6 +78,7 @@ class UnitLife:
         asleep = LevelFact(model.sleep_power_w, 0.0)
         self.levels = (asleep, *(LevelFact(level.power_w, level.hashrate_hps) for level in model.levels))
         self._stale_s = heat.telemetry_stale_s
+        self._is_ours = heat.enabled  # else it is only watched, and whoever commands it is right
         self._obey_s = max(OBEY_S, 2 * heat.telemetry_period_s)
         self._publish_event = publish
         self._announce = announce
@@ -320,10 +321,11 @@ class UnitLife:
             and reading.level_observed is not None
             and reading.level_observed != self.level_commanded
         ):
-            if self.level_commanded is None or self._power(reading.level_observed) <= self._power(self.level_commanded):
+            told = self.level_commanded
+            if told is None or not self._is_ours or self._power(reading.level_observed) <= self._power(told):
                 self._adopt(reading.level_observed)
             else:
-                self._strayed(reading.level_observed, self.level_commanded, now_s)
+                self._strayed(reading.level_observed, told, now_s)
 
     def _consider_fault(self, reading: Reading, now_s: float) -> None:
         does_as_told = self.level_commanded is not None and self._has_arrived(self.level_commanded, reading)
@@ -386,7 +388,7 @@ class UnitLife:
 
     def _adopt(self, level: int) -> None:
         """Take what it does for what it was told: no command, no jump."""
-        if self.level_commanded is not None:
+        if self.level_commanded is not None and self._is_ours:
             self._tell("unit.adopted", "warning", told=self.level_commanded, does=level)
         self.level_commanded = level
         self.tries = 0

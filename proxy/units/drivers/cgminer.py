@@ -3,6 +3,8 @@
 What a request means and what a reply says is the driver's affair. Nothing is ever sent twice here.
 """
 
+import ipaddress
+
 import trio
 
 from proxy.errors import UnitError
@@ -21,6 +23,24 @@ class NotSent(UnitError):
 
 class NoAnswer(UnitError):
     """The request may have been carried out, but no whole answer came back."""
+
+
+async def connect_tcp(address: str, port: int) -> trio.abc.Stream:
+    """Straight to a numeric address; a name goes the long way. Raises OSError; the caller sets the deadline.
+
+    Half the cost of trio.open_tcp_stream, which resolves and races addresses: a sweep opens a connection a unit.
+    """
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return await trio.open_tcp_stream(address, port)
+    sock = trio.socket.socket(trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6, trio.socket.SOCK_STREAM)
+    try:
+        await sock.connect((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)
 
 
 async def exchange(connect: Connect, address: str, port: int, request: bytes) -> bytes:

@@ -444,8 +444,14 @@ async def test_nothing_is_commanded_before_every_unit_was_asked_once(autojump_cl
 
 
 async def test_watching_without_heat_control_commands_nothing(autojump_clock, site, model):
-    site.add("u1", model)
+    device = site.add("u1", model, level=1)
     await site.start(model, config.Heat(enabled=False))
+    device.change_setting(2)  # somebody else's business
+    await trio.sleep(60)
+    assert site.image().level_observed == 4
+    assert not device.writes
+    assert site.announced[-1] == ("u1", 480e12)
+    assert "heat control is off" in site.command(0, urgent=True)
     assert "heat control is off" in site.command(2)
     assert site.image().power_w is not None
     assert not site.image().may_command
@@ -485,6 +491,7 @@ async def test_the_command_rate_holds_for_the_whole_fleet(autojump_clock, site, 
     assert 18 <= written <= 22
 
 
+@pytest.mark.slow
 async def test_a_hundred_units_half_of_them_dead_are_swept_and_obey(autojump_clock, site, model):
     for index in range(100):
         site.add(f"u{index}", model).faults.is_dead = index % 2 == 1
