@@ -19,7 +19,15 @@ import structlog
 import trio
 
 from proxy import config_check
-from proxy.sim.demo_host import DemoError, browser_url, check_ports, first_failure, free_port, http_endpoint, raise_descriptor_limit
+from proxy.sim.demo_host import (
+    DemoError,
+    browser_url,
+    check_page_port,
+    first_failure,
+    free_port,
+    http_endpoint,
+    raise_descriptor_limit,
+)
 from proxy.sim.demo_picture import RateMeter, show_plant, show_site
 from proxy.sim.demo_script import Script
 from proxy.sim.demo_site import MODEL, DemoPlan, Endpoints, pool_specs, write_site
@@ -35,6 +43,8 @@ from proxy.views import SiteView
 LOOPBACK = "127.0.0.1"
 # Below the ports that the system hands out by itself, so that nobody takes it between our look and the proxy's bind.
 STRATUM_PORTS = range(3333, 3353)
+# A unit's API is on 4028 in life; two demos on one machine must not meet.
+API_PORTS = range(4028, 4048)
 START_TIMEOUT_S = 60.0
 DRAIN_TIMEOUT_S = 6.0
 WATCH_PERIOD_S = 0.5
@@ -137,7 +147,8 @@ class Demo:
 
     async def _start_all(self, nursery: trio.Nursery) -> Stage:
         """From pools to the first accepted share, in the order in which each needs the one before."""
-        check_ports(self._http, self._plan)
+        check_page_port(self._http)
+        plan = self._plan = msgspec.structs.replace(self._plan, api_port=free_port(self._plan.units[0].address, API_PORTS))
         self._phase("starting pools")
         ports = [await nursery.start(pool.serve, LOOPBACK) for pool in self._pools]
         for pool in self._pools:
@@ -145,9 +156,9 @@ class Demo:
         stratum_port = free_port(LOOPBACK, STRATUM_PORTS)
         north, south = (f"{LOOPBACK}:{port}" for port in ports)
         endpoints = Endpoints(f"{LOOPBACK}:{stratum_port}", self._listen, north, south)
-        site_file = write_site(self._folder, self._plan, endpoints, self._keys["utility"], self._keys["operator"])
+        site_file = write_site(self._folder, plan, endpoints, self._keys["utility"], self._keys["operator"])
         model = config_check.load(site_file).config.models[MODEL]
-        floor = Floor(self._plan, model, (LOOPBACK, stratum_port), self._rng)
+        floor = Floor(plan, model, (LOOPBACK, stratum_port), self._rng)
         self._phase("starting machines")
         await nursery.start(floor.serve_devices)
         nursery.start_soon(floor.run_plant)

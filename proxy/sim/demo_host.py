@@ -2,11 +2,10 @@
 
 import resource
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from proxy.config_net import Endpoint, is_wildcard, parse_endpoint
 from proxy.errors import ThermostratumError
-from proxy.sim.demo_site import DemoPlan
 
 # A listener and a miner for each unit, its API calls, pools, files.
 DESCRIPTORS = 4_096
@@ -38,28 +37,24 @@ def browser_url(endpoint: Endpoint) -> str:
     return f"http://[{host}]:{endpoint.port}" if ":" in host else f"http://{host}:{endpoint.port}"
 
 
-def check_ports(http: Endpoint, plan: DemoPlan) -> None:
-    """Raises DemoError when the page's port or the units' API port is taken, naming the remedy."""
+def check_page_port(http: Endpoint) -> None:
+    """Raises DemoError when page and API cannot listen where they are to, naming the remedy."""
     if not can_listen(http.host, http.port):
         raise DemoError(
             f"{http.host}:{http.port} is in use, or not an address of this machine: stop what listens there,"
             f" or choose another port: DEMO_LISTEN=127.0.0.1:{http.port + 1} make demo"
         )
-    first = plan.units[0]
-    if not can_listen(first.address, plan.api_port):
-        raise DemoError(
-            f"{first.address}:{plan.api_port} is in use: is another demo running? Stop it first."
-            " The demo needs the loopback network 127.0.0.0/8, which Linux has."
-        )
 
 
-def free_port(host: str, ports: Iterable[int]) -> int:
-    """The first port of `ports` that nobody listens on. Raises DemoError when all are taken."""
-    tried = list(ports)
-    for port in tried:
+def free_port(host: str, ports: Sequence[int]) -> int:
+    """The first port of `ports` that nobody listens on. Raises DemoError when there is none."""
+    for port in ports:
         if can_listen(host, port):
             return port
-    raise DemoError(f"no free port between {tried[0]} and {tried[-1]} on {host}: stop what listens there")
+    raise DemoError(
+        f"no port from {ports[0]} to {ports[-1]} is free on {host}: is another demo running? Stop it."
+        " The demo needs the loopback network 127.0.0.0/8, which Linux has."
+    )
 
 
 def can_listen(host: str, port: int) -> bool:

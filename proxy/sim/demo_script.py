@@ -13,13 +13,16 @@ from proxy.sim.floor import Floor, FloorUnit
 from proxy.sim.pool import SimPool
 from proxy.sim.site_client import SiteClient
 
-# Seconds from the start of a round. A minute shows everything once; then it is quiet until the round is over.
+# Seconds from the start of a round. The first minute shows most of it. The frozen pool comes later: a pool that is only slow is
+# not left before it has served for a minute, so that nobody is moved to and fro.
 SERVICE_AT_S = 8.0
 MAINS_AT_S = 14.0
-FREEZE_AT_S = 20.0
-THAW_AT_S = 29.0
+CRASH_AT_S = 20.0
+RESTART_AT_S = 27.0
 REPAIRED_AT_S = 36.0
-ROUND_S = 240.0
+FREEZE_AT_S = 130.0
+THAW_AT_S = 160.0
+ROUND_S = 300.0
 SERVICE_UNITS = 2
 
 
@@ -39,7 +42,9 @@ class Script:
             while True:
                 await self._round()
         finally:
-            self._pool.thaw()  # the books are compared at the end: nobody may be left frozen
+            # The books are compared at the end: the pool has to be there.
+            self._pool.thaw()
+            self._pool.listen_again()
 
     async def _round(self) -> None:
         began_s = trio.current_time()
@@ -49,17 +54,27 @@ class Script:
         await trio.sleep_until(began_s + MAINS_AT_S)
         unlucky.cut_mains()
         self._tell(f"mains of {unlucky.unit.id} cut: the others take over its heat")
-        await trio.sleep_until(began_s + FREEZE_AT_S)
-        self._pool.freeze()
-        self._tell(f"pool {self._pool.spec.name} stops answering: units should move to the next pool")
-        await trio.sleep_until(began_s + THAW_AT_S)
-        self._pool.thaw()
-        self._tell(f"pool {self._pool.spec.name} answers again: units should come back once it is steady")
+        await trio.sleep_until(began_s + CRASH_AT_S)
+        self._pool.stop_listening()
+        self._pool.reset_connections()
+        self._tell(f"pool {self._pool.spec.name} crashes: units move to the next pool")
+        await trio.sleep_until(began_s + RESTART_AT_S)
+        self._pool.listen_again()
+        self._tell(f"pool {self._pool.spec.name} is up again: units come back once it is steady")
         await trio.sleep_until(began_s + REPAIRED_AT_S)
         unlucky.restore_mains()
         self._tell(f"mains of {unlucky.unit.id} restored")
         await self._set_service(serviced, False)
+        await self._freeze(began_s)
         await trio.sleep_until(began_s + ROUND_S)
+
+    async def _freeze(self, began_s: float) -> None:
+        await trio.sleep_until(began_s + FREEZE_AT_S)
+        self._pool.freeze()
+        self._tell(f"pool {self._pool.spec.name} freezes: connected, but it answers nothing")
+        await trio.sleep_until(began_s + THAW_AT_S)
+        self._pool.thaw()
+        self._tell(f"pool {self._pool.spec.name} answers again")
 
     async def _set_service(self, units: list[FloorUnit], in_service: bool) -> None:
         for unit in units:
