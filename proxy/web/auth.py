@@ -43,6 +43,15 @@ ROLES: Mapping[Access, frozenset[str]] = {
 }
 
 
+def route(access: Access) -> dict[str, Any]:
+    """The keyword arguments that give a handler its access, for the guard and for the API's description (roles as scopes)."""
+    roles = sorted(ROLES.get(access, ()))
+    security: list[dict[str, list[str]]] = [{"bearer": roles}, {"key": roles}] if roles else []
+    if access is Access.READ:
+        security.append({})  # no key needed with api.open_reads
+    return {"opt": {"access": access}, "security": security}
+
+
 class Actor(msgspec.Struct, frozen=True, gc=False):
     """The holder of a key."""
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request
+from litestar.di import NamedDependency
 
 from proxy.telemetry.metrics import WebMetrics
 from proxy.web.assets import Asset, load
@@ -22,6 +23,9 @@ class WebContext:
         self.live = LiveFeed(site, self.metrics)
         self.exposition = Exposition(site, self.metrics)
         self.assets: dict[str, Asset] = load()
+
+
+Web = NamedDependency[WebContext]  # how a handler asks for it
 
 
 def actor_name(request: Request[Any, Any, Any]) -> str:

@@ -10,19 +10,20 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, post, put
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIType
-from litestar.params import Parameter
+from litestar.params import JSONBody, PathParameter
 
-from proxy.heat.demand import MeterReading
+from proxy.heat.demand import DemandAccepted, MeterAccepted, MeterReading
 from proxy.views import HeatView
-from proxy.web.auth import Access
-from proxy.web.context import WebContext, actor_name
+from proxy.web.auth import Access, route
+from proxy.web.context import Web, WebContext, actor_name
 from proxy.web.problems import PROBLEM_JSON, ProblemError, documented, refusal
 
-UnitId = Annotated[str, Parameter(max_length=63)]
-OPERATE: dict[str, Any] = {"access": Access.OPERATE}
-DEMAND: dict[str, Any] = {"access": Access.DEMAND}
+UnitId = Annotated[str, PathParameter(max_length=63)]
+OPERATE = route(Access.OPERATE)
+DEMAND = route(Access.DEMAND)
 
 
 class ManualLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,32 +113,32 @@ def _require_unit(web: WebContext, unit_id: str) -> None:
 
 @put(
     "/api/v1/heat/demand",
-    opt=DEMAND,
+    **DEMAND,
     operation_class=DemandOperation,
-    responses=documented(400, 401, 403, 409, 413, 422, 429, 503),
+    responses={200: ResponseSpec(DemandAccepted, generate_examples=False), **documented(400, 401, 403, 409, 413, 422, 429, 503)},
     tags=["heat"],
     summary="Ask for heat",
 )
-async def put_demand(request: Request[Any, Any, State], web: WebContext) -> Response[Any]:
+async def put_demand(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """Replaces the demand that is valid now. Refused demands say why and which sequence number was the last."""
     return _judged(*web.site.submit_demand(await request.body(), actor_name(request)))
 
 
 @put(
     "/api/v1/heat/meter",
-    opt=DEMAND,
+    **DEMAND,
     operation_class=MeterOperation,
-    responses=documented(400, 401, 403, 409, 413, 422, 429, 503),
+    responses={200: ResponseSpec(MeterAccepted, generate_examples=False), **documented(400, 401, 403, 409, 413, 422, 429, 503)},
     tags=["heat"],
     summary="Report the heat meter",
 )
-async def put_meter(request: Request[Any, Any, State], web: WebContext) -> Response[Any]:
+async def put_meter(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """One reading of the meter at the boundary; it expires like every reading."""
     return _judged(*web.site.push_meter(await request.body(), actor_name(request)))
 
 
-@put("/api/v1/heat/limit", opt=OPERATE, responses=documented(400, 401, 403, 413, 429), tags=["heat"], summary="Limit by hand")
-async def put_limit(request: Request[Any, Any, State], web: WebContext, data: ManualLimit) -> HeatView:
+@put("/api/v1/heat/limit", **OPERATE, responses=documented(400, 401, 403, 413, 429), tags=["heat"], summary="Limit by hand")
+async def put_limit(request: Request[Any, Any, State], web: Web, data: JSONBody[ManualLimit]) -> HeatView:
     """Caps the site's electrical power until it is taken away again. Interlocks stay above it."""
     web.site.set_manual_limit(data.power_w, actor_name(request))
     return web.site.view().heat
@@ -145,12 +146,12 @@ async def put_limit(request: Request[Any, Any, State], web: WebContext, data: Ma
 
 @put(
     "/api/v1/units/{unit_id:str}/service",
-    opt=OPERATE,
+    **OPERATE,
     responses=documented(400, 401, 403, 404, 409, 413, 429),
     tags=["units"],
     summary="Take a unit out for service, or back",
 )
-async def put_service(request: Request[Any, Any, State], web: WebContext, unit_id: UnitId, data: Service) -> Done:
+async def put_service(request: Request[Any, Any, State], web: Web, unit_id: UnitId, data: JSONBody[Service]) -> Done:
     """A unit in service is never commanded automatically."""
     _require_unit(web, unit_id)
     reason = web.site.set_service(unit_id, data.in_service, data.note, actor_name(request))
@@ -159,13 +160,13 @@ async def put_service(request: Request[Any, Any, State], web: WebContext, unit_i
 
 @put(
     "/api/v1/units/{unit_id:str}/level",
-    opt=OPERATE,
+    **OPERATE,
     status_code=202,
     responses=documented(400, 401, 403, 404, 409, 413, 429),
     tags=["units"],
     summary="Command a power level by hand",
 )
-async def put_level(request: Request[Any, Any, State], web: WebContext, unit_id: UnitId, data: LevelCommand) -> Done:
+async def put_level(request: Request[Any, Any, State], web: Web, unit_id: UnitId, data: JSONBody[LevelCommand]) -> Done:
     """Taken, not done: the unit's view shows when it follows. Automatic control may change it again unless it is in service."""
     _require_unit(web, unit_id)
     return _taken(unit_id, web.site.command_unit(unit_id, data.level, actor_name(request)), f"level {data.level} commanded")
@@ -173,13 +174,13 @@ async def put_level(request: Request[Any, Any, State], web: WebContext, unit_id:
 
 @post(
     "/api/v1/units/{unit_id:str}/accept-serial",
-    opt=OPERATE,
+    **OPERATE,
     status_code=200,
     responses=documented(401, 403, 404, 409, 429),
     tags=["units"],
     summary="Accept a replaced machine",
 )
-async def post_accept_serial(request: Request[Any, Any, State], web: WebContext, unit_id: UnitId) -> Done:
+async def post_accept_serial(request: Request[Any, Any, State], web: Web, unit_id: UnitId) -> Done:
     """Another machine answers at this unit's address: take its serial number as the right one."""
     _require_unit(web, unit_id)
     return _taken(unit_id, web.site.accept_serial(unit_id, actor_name(request)), "serial number accepted")
@@ -187,13 +188,13 @@ async def post_accept_serial(request: Request[Any, Any, State], web: WebContext,
 
 @post(
     "/api/v1/reload",
-    opt=OPERATE,
+    **OPERATE,
     status_code=200,
     responses=documented(401, 403, 409, 429),
     tags=["site"],
     summary="Read the configuration again",
 )
-async def post_reload(request: Request[Any, Any, State], web: WebContext) -> Reloaded:
+async def post_reload(request: Request[Any, Any, State], web: Web) -> Reloaded:
     """All or nothing: with any mistake in the file, everything stays as it was (409 lists the mistakes)."""
     actor = actor_name(request)
     problems = await web.site.reload(actor)

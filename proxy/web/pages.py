@@ -2,19 +2,28 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, asgi, get
 from litestar.handlers import ASGIRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.params import FromPath
 from litestar.types import Receive, Scope, Send
 
 from proxy.web.assets import Asset
-from proxy.web.auth import Access
-from proxy.web.context import WebContext
+from proxy.web.auth import Access, route
+from proxy.web.context import Web, WebContext
 from proxy.web.problems import ProblemError
 
-OPEN: dict[str, Any] = {"access": Access.OPEN}
-READ: dict[str, Any] = {"access": Access.READ}
+OPEN = route(Access.OPEN)
+READ = route(Access.READ)
 METRICS_TYPE = "text/plain; version=0.0.4"
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """problems: one line each, with its remedy; empty when ready."""
+
+    problems: list[str]
 
 
 def _answer(request: Request[Any, Any, Any], asset: Asset) -> Response[bytes]:
@@ -24,14 +33,14 @@ def _answer(request: Request[Any, Any, Any], asset: Asset) -> Response[bytes]:
     return Response(asset.content, headers=headers, media_type=asset.content_type)
 
 
-@get("/", opt=OPEN, include_in_schema=False)
-async def get_page(request: Request[Any, Any, Any], web: WebContext) -> Response[bytes]:
+@get("/", **OPEN, include_in_schema=False)
+async def get_page(request: Request[Any, Any, Any], web: Web) -> Response[bytes]:
     """The live page. It holds no data: those come by the API, with the reader's key."""
     return _answer(request, web.assets["index.html"])
 
 
-@get("/static/{path:path}", opt=OPEN, include_in_schema=False)
-async def get_asset(request: Request[Any, Any, Any], web: WebContext, path: str) -> Response[bytes]:
+@get("/static/{path:path}", **OPEN, include_in_schema=False)
+async def get_asset(request: Request[Any, Any, Any], web: Web, path: FromPath[str]) -> Response[bytes]:
     """One file of the page."""
     asset = web.assets.get(str(path).lstrip("/"))
     if asset is None:
@@ -39,21 +48,30 @@ async def get_asset(request: Request[Any, Any, Any], web: WebContext, path: str)
     return _answer(request, asset)
 
 
-@get("/healthz", opt=OPEN, tags=["process"], summary="The process is alive")
+@get("/healthz", **OPEN, tags=["process"], summary="The process is alive")
 async def get_health() -> dict[str, str]:
     """Says only that the event loop answers; restart the process when it does not."""
     return {"status": "alive"}
 
 
-@get("/readyz", opt=OPEN, tags=["process"], summary="The site does its work")
-async def get_readiness(web: WebContext) -> Response[dict[str, list[str]]]:
+@get(
+    "/readyz",
+    **OPEN,
+    responses={
+        200: ResponseSpec(Readiness, generate_examples=False, description="ready"),
+        503: ResponseSpec(Readiness, generate_examples=False, description="not ready"),
+    },
+    tags=["process"],
+    summary="The site does its work",
+)
+async def get_readiness(web: Web) -> Response[Readiness]:
     """200 and an empty list when ready, 503 and one line a problem when not."""
     problems = web.site.health()
-    return Response({"problems": problems}, status_code=503 if problems else 200)
+    return Response(Readiness(problems), status_code=503 if problems else 200)
 
 
-@get("/metrics", opt=READ, include_in_schema=False)
-async def get_metrics(web: WebContext) -> Response[bytes]:
+@get("/metrics", **READ, include_in_schema=False)
+async def get_metrics(web: Web) -> Response[bytes]:
     """Prometheus text format."""
     return Response(await web.exposition.text(), media_type=METRICS_TYPE)
 
@@ -61,7 +79,7 @@ async def get_metrics(web: WebContext) -> Response[bytes]:
 def live_handler(web: WebContext) -> ASGIRouteHandler:
     """GET /events as a raw ASGI endpoint: it owns its nursery, so a page that leaves leaves nothing behind."""
 
-    @asgi("/events", opt=READ, copy_scope=False)
+    @asgi("/events", **READ, copy_scope=False)
     async def get_live(scope: Scope, receive: Receive, send: Send) -> None:
         method: object = dict(scope).get("method")  # mounted for every method; websockets end in the shell
         if method != "GET":

@@ -50,7 +50,6 @@ def build_app(web: WebContext) -> Litestar:
             description="Heat demand in, work and heat out. Power in watts, times in seconds, unknown values null.",
             use_handler_docstrings=True,
             components=Components(security_schemes=dict(schemes)),
-            security=[{"bearer": []}, {"key": []}, {}],
             openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, opt={"access": Access.OPEN}),
             render_plugins=[pages.SchemaPage(web.assets["schema.html"].content), JsonRenderPlugin()],
         ),
