@@ -1,7 +1,7 @@
 """THE share check: one function, one verdict type, for every protocol and every direction.
 
-It judges a share against the job as it was sent to that channel (target and mask frozen then). It counts nothing, answers nobody and
-knows no duplicates: whoever owns the job keeps the set of shares seen, because only accepted shares belong into it.
+It judges a share against the job as it was sent to that channel (target and mask frozen then). It counts nothing, answers nobody
+and knows no duplicates: whoever owns the job keeps the set of shares seen, because only accepted shares belong into it.
 """
 
 import enum

@@ -14,8 +14,8 @@ from proxy.work.vardiff import Vardiff
 # Jobs a unit may still work on. Pools refresh every 30 s or so; nine are more than four minutes, longer than any firmware keeps
 # one.
 MAX_LIVE_JOBS = 9
-# Ids remembered only to answer "stale" instead of "unknown".
-MAX_STALE_IDS = 16
+# Jobs remembered to answer "stale" instead of "unknown", and because a block found on one is still worth sending.
+MAX_STALE_JOBS = 16
 
 _UNKNOWN = Judgement(Verdict.UNKNOWN_JOB)
 _STALE = Judgement(Verdict.STALE)
@@ -75,7 +75,7 @@ class Channel:
         "rejected",
         "sent_at_s",
         "session",
-        "stale_ids",
+        "stale",
         "told_mask",
         "unit",
         "user_agent",
@@ -96,7 +96,7 @@ class Channel:
         self.vardiff: Vardiff
         self.session: UpstreamSession | None = None
         self.jobs: dict[str, SentJob] = {}
-        self.stale_ids: dict[str, None] = {}
+        self.stale: dict[str, SentJob] = {}
         self.current: SentJob | None = None
         self.is_open = True
         self.opened_s = 0.0
@@ -129,7 +129,7 @@ class Channel:
         """
         sent = self.jobs.get(share.job_id)
         if sent is None:
-            return (_STALE if share.job_id in self.stale_ids else _UNKNOWN), None
+            return self._judge_stale(share)
         upstream = sent.wire.upstream
         extranonce = self.prefix + share.extranonce2
         current = self.current
@@ -152,8 +152,24 @@ class Channel:
         upstream.seen.add(judgement.block_hash)
         return judgement, sent
 
+    def _judge_stale(self, share: ShareCoordinates) -> tuple[Judgement, SentJob | None]:
+        """A late share is worth nothing, unless it is a block: then the network decides."""
+        sent = self.stale.get(share.job_id)
+        if sent is None:
+            return _UNKNOWN, None
+        upstream = sent.wire.upstream
+        extranonce = self.prefix + share.extranonce2
+        judgement = check_share(
+            upstream.job, 0, sent.version_mask, extranonce, self.extranonce_size, share.ntime, share.nonce, share.version_bits
+        )
+        if judgement.verdict is not Verdict.BLOCK:
+            return _STALE, sent
+        if judgement.block_hash in upstream.seen:
+            return _DUPLICATE, sent
+        upstream.seen.add(judgement.block_hash)
+        return judgement, sent
+
     def _retire(self, job_id: str) -> None:
-        del self.jobs[job_id]
-        self.stale_ids[job_id] = None
-        while len(self.stale_ids) > MAX_STALE_IDS:
-            del self.stale_ids[next(iter(self.stale_ids))]
+        self.stale[job_id] = self.jobs.pop(job_id)
+        while len(self.stale) > MAX_STALE_JOBS:
+            del self.stale[next(iter(self.stale))]

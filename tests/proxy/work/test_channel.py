@@ -143,6 +143,15 @@ def test_case_59_a_block_counts_whatever_its_time_says() -> None:
     assert verdict(unit, block) is Verdict.BLOCK
 
 
+def test_case_59_a_block_on_a_stale_job_is_still_a_block() -> None:
+    unit = channel(session := FakeSession())
+    sent = send(unit, session.job(1, network_target=target_from_difficulty(EASY)), clean=True)
+    send(unit, session.job(2), clean=True)
+    block = next(shares(sent.wire.job, sent.wire.wire_id, unit.prefix))
+    assert verdict(unit, block) is Verdict.BLOCK
+    assert verdict(unit, block) is Verdict.DUPLICATE
+
+
 def test_case_42_variants_of_one_job_share_what_was_seen() -> None:
     unit = channel(session := FakeSession())
     upstream = session.job(1)
@@ -167,4 +176,4 @@ def test_memory_of_jobs_is_bounded() -> None:
     for number in range(200):
         send(unit, session.job(number, clean=False), clean=False)
     assert len(unit.jobs) == MAX_LIVE_JOBS
-    assert len(unit.stale_ids) <= 16
+    assert len(unit.stale) <= 16
