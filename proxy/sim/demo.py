@@ -106,11 +106,12 @@ class Demo:
         self._url = browser_url(self._http)
         self._rng = random.Random(plan.seed)
         self._keys = {name: secrets.token_urlsafe(24) for name in ("utility", "operator")}
-        self._picture = Picture(seconds=seconds, units_total=len(plan.units), url=self._url)
+        self._picture = Picture(seconds=seconds, units_total=len(plan.units), url=self._url, operator_key=self._keys["operator"])
         self._told: deque[str] = deque(maxlen=_TOLD_LINES)
         self._heat = HeatRecord(settle_s=plan.real_s(plan.setpoint_s))
         self._pools = [SimPool(spec, random.Random(self._rng.getrandbits(64)), time.time) for spec in pool_specs()]
         self._playing = trio.CancelScope()
+        self._watching = trio.CancelScope()
         self._began_s = 0.0
         self._flow_s: float | None = None
         self._stage: Stage | None = None
@@ -131,7 +132,8 @@ class Demo:
                 if self._stage is not None:
                     self.summary = await self._compare_books(self._stage)
             finally:
-                self._picture.phase = "ending"
+                self._watching.cancel()  # what is seen from here on is only everybody leaving
+                self._phase("ending")
                 await self._proxy.stop()
             nursery.cancel_scope.cancel()
 
@@ -222,16 +224,17 @@ class Demo:
     async def _watch(self, stage: Stage) -> None:
         """Keep the picture true, and notice when the proxy dies."""
         rate = RateMeter(RATE_WINDOW_S)
-        while True:
-            self._proxy.check()
-            view = await stage.client.status()
-            if view is not None:
-                show_site(self._picture, view)
-            for refusal in stage.utility.refusals:
-                self._tell(f"demand refused: {refusal}", once=True)
-            self._picture.shares_per_s = rate.add(trio.current_time(), stage.floor.count(lambda miner: miner.totals.submitted))
-            show_plant(self._picture, stage.floor, stage.utility)
-            await trio.sleep(WATCH_PERIOD_S)
+        with self._watching:
+            while True:
+                self._proxy.check()
+                view = await stage.client.status()
+                if view is not None:
+                    show_site(self._picture, view)
+                for refusal in stage.utility.refusals:
+                    self._tell(f"demand refused: {refusal}", once=True)
+                self._picture.shares_per_s = rate.add(trio.current_time(), stage.floor.count(lambda miner: miner.totals.submitted))
+                show_plant(self._picture, stage.floor, stage.utility)
+                await trio.sleep(WATCH_PERIOD_S)
 
     # --- the end
 

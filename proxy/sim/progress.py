@@ -38,6 +38,7 @@ class Picture(msgspec.Struct, kw_only=True):
     pools: str = ""
     ladder: str = ""
     url: str = ""
+    operator_key: str = ""  # of this run only; shown on a terminal, never in a log
     told: tuple[str, ...] = ()
 
 
@@ -74,6 +75,8 @@ def panel(picture: Picture) -> RenderableType:
     lines: list[RenderableType] = [facts]
     lines += [Text(f"  {text}", style="dim") for text in picture.told]
     lines.append(Text.assemble("open ", (picture.url, "bold"), "   Ctrl-C ends it"))
+    if picture.operator_key:
+        lines.append(Text.assemble("operator key of this run, for the page's buttons: ", (picture.operator_key, "bold")))
     left = "" if picture.seconds is None else f" of {picture.seconds:.0f}"
     title = f"Thermostratum demo: {picture.phase}, {picture.elapsed_s:.0f}{left} s"
     return Panel(Group(*lines), title=title, title_align="left")

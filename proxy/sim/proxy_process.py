@@ -40,6 +40,7 @@ class ProxyProcess:
         self.log_path = log_path
         self._process: trio.Process | None = None
         self._last_usage: Usage | None = None
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Start it, in a session of its own so that Ctrl-C in the terminal reaches only us. Raises OSError."""
@@ -61,8 +62,8 @@ class ProxyProcess:
         return self._process is not None and self._process.poll() is None
 
     def check(self) -> None:
-        """Raises ProxyDiedError when it has ended."""
-        if self._process is None or (code := self._process.poll()) is None:
+        """Raises ProxyDiedError when it has ended without being asked to."""
+        if self._process is None or self._is_stopping or (code := self._process.poll()) is None:
             return
         raise ProxyDiedError(f"the proxy ended by itself with exit code {code}:\n{self.last_words()}\nwhole log: {self.log_path}")
 
@@ -86,6 +87,7 @@ class ProxyProcess:
         if process is None:
             return None
         self.usage()
+        self._is_stopping = True
         with trio.CancelScope(shield=True):
             if process.poll() is None:
                 process.terminate()

@@ -59,6 +59,12 @@ def test_unknown_is_a_dash_and_never_zero() -> None:
     assert "0 kW" not in text_of(Picture(units_total=228))
 
 
+def test_the_key_is_for_the_terminal_only() -> None:
+    picture = Picture(units_total=228, operator_key="abc123")
+    assert "abc123" in text_of(picture)
+    assert "abc123" not in plain_line(picture)
+
+
 def test_a_line_for_a_log_has_no_escapes() -> None:
     line = plain_line(FULL)
     assert line.isprintable()
