@@ -55,7 +55,7 @@ class App:
         self.geometry = Geometry(config.listen.unit_id_bytes, config.listen.extranonce2_bytes)
         self.router = Router(
             geometry=self.geometry,
-            policy=vardiff.policy_from(config.vardiff),
+            policy=vardiff.policy_of(config),
             ledger=self.ledger,
             events=self.events,
             clock=clock,
@@ -127,7 +127,7 @@ class App:
         self.router.on_left = self.assigner.leave
         self.ledger.on_durable = self.router.on_durable
         self.ledger.on_failed = self.router.on_failed
-        self.fleet.on_commanded = self.router.expect_hashrate
+        self.fleet.on_commanded = self._on_commanded
 
     def make_pool(self, config: PoolConfig) -> Pool:
         """A pool wired to this site; it connects when it is run."""
@@ -179,6 +179,10 @@ class App:
         while True:
             self.assigner.tick()
             await self.assigner.wait(ASSIGN_PERIOD_S)
+
+    def _on_commanded(self, unit: str, hashrate_hps: float) -> None:
+        self.router.expect_hashrate(unit, hashrate_hps)
+        self.assigner.power_changed(unit)
 
     def _upkeep(self, sessions: list[Session]) -> None:
         channels = [session.channel for session in sessions if isinstance(session, MinerSession) and session.channel is not None]

@@ -57,7 +57,7 @@ class Reloader:
         app = self._app
         app.config = new
         app.site.api = new.api
-        app.router.policy = vardiff.policy_from(new.vardiff)
+        app.router.policy = vardiff.policy_of(new)
         configure(new.log.level)
         kept = {pool.name: pool for pool in app.pools if pool.config in new.pools}
         for pool in app.pools:

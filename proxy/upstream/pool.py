@@ -144,6 +144,7 @@ class Pool:
                 recent_answers=answers,
                 recent_refused_work=refused_work,
                 recent_work=all_work,
+                median_latency_s=self.account.median_latency_s(),
             ),
             self.config,
             now_s,

@@ -110,6 +110,12 @@ class Assigner:
             return None
         return self._session(channel, self._decision)
 
+    def power_changed(self, unit: str) -> None:
+        """The unit was commanded to another level: what it counts for in the split has changed (its place has not)."""
+        channel = self._router.by_unit.get(unit)
+        if channel is not None and self._decision is not None:
+            self._pool_for(channel, self._decision)
+
     def leave(self, unit: str) -> None:
         """The unit has gone."""
         self._split.forget(unit)
@@ -164,7 +170,8 @@ class Assigner:
         if preferred not in decision.trusted:
             preferred = None
         usable = decision.rungs_for(self._place(unit))
-        name = self._split.assign(unit, channel.vardiff.hashrate_hps, usable, preferred, self._clock())
+        hashrate_hps = 0.0 if channel.vardiff.expected_hps == 0 else channel.vardiff.hashrate_hps
+        name = self._split.assign(unit, hashrate_hps, usable, preferred, self._clock())
         return self._pool(name) if name is not None else None
 
     def _rebalance(self, decision: Decision, now_s: float) -> None:

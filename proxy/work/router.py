@@ -265,7 +265,7 @@ class Router:
         """Look after `channels`: ease the difficulty of quiet units, re-send a job where none came for `keepalive_s`."""
         now_s = self._clock()
         for channel in channels:
-            eased = self.policy.enabled and vardiff.on_tick(channel.vardiff, self.policy, now_s) is not None
+            eased = vardiff.on_tick(channel.vardiff, self.policy, now_s) is not None
             if eased or (channel.current is not None and now_s - channel.sent_at_s >= keepalive_s):
                 self.renew(channel)
 
@@ -377,7 +377,7 @@ class Router:
         work = difficulty * HASHES_PER_DIFFICULTY
         self.memory.of(channel.unit).valid_work += work
         self.on_shares_work(pool, work)
-        if self.policy.enabled and vardiff.on_share(channel.vardiff, self.policy, difficulty, now_s) is not None:
+        if vardiff.on_share(channel.vardiff, self.policy, difficulty, now_s) is not None:
             self.renew(channel)
 
     def _count_rejected(self, channel: Channel, verdict: Verdict, sent: SentJob | None) -> None:

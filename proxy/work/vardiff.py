@@ -112,6 +112,12 @@ def policy_from(settings: config.Vardiff, settle_s: float = SETTLE_S) -> Vardiff
     )
 
 
+def policy_of(site: config.SiteConfig) -> VardiffPolicy:
+    """The policy of a whole site: its [vardiff] table, and the time that its slowest model takes to reach a level."""
+    models = [site.models[unit.model] for unit in site.units]
+    return policy_from(site.vardiff, max((max(model.settle_s, model.wake_s) for model in models), default=SETTLE_S))
+
+
 def start(
     policy: VardiffPolicy, now_s: float, expected_hps: float | None, remembered_hps: float | None, suggested: float | None
 ) -> Vardiff:
