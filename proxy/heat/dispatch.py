@@ -27,6 +27,8 @@ _PRICE_EXPONENT = 5
 _PRICE_STEPS = 44
 # EUR/h for one watt between the least and the most worn unit: orders equal units, far below any real difference.
 _TILT = 1e-7
+# Far below the difference that the tilt makes between two units.
+_NUDGE = 1e-13
 # The error that is worth a further level change, as a part of the target.
 _TOLERANCE = 0.0004
 
@@ -176,7 +178,8 @@ class _Table:
         known = np.isfinite(turning)
         sleeps = turning[known & (self.current > 0)]
         wakes = turning[known & (self.current == 0)]
-        return float(sleeps.max(initial=-_PRICE_LIMIT)), float(wakes.min(initial=_PRICE_LIMIT))
+        # At the turning price itself both are worth the same: stay clear of it.
+        return float(sleeps.max(initial=-_PRICE_LIMIT)) + _NUDGE, float(wakes.min(initial=_PRICE_LIMIT)) - _NUDGE
 
     def loop_power(self, choice: Ints) -> Floats:
         """Power of every loop."""
