@@ -14,7 +14,7 @@ from proxy.ledger.totals import Totals, add
 from proxy.views import ShareTotals
 
 UNSPECIFIED: Final = "unspecified"  # the pool refused without a word
-_ABSENT: Final = object()
+_TOLD: Final = object()  # stands for a token that had its answer
 
 
 class ShareBook:
@@ -22,7 +22,7 @@ class ShareBook:
 
     def __init__(self) -> None:
         self._totals = Totals()
-        self._waiting: dict[int, object] = {}  # tokens of shares not yet durable
+        self._waiting: dict[int, object] = {}  # shares not yet durable, with their tokens
         self._pending: dict[int, tuple[float, float]] = {}  # forwarded, unanswered: pool difficulty, since when
         self._answered_early: dict[int, tuple[ShareState, str | None, float]] = {}  # answered before they were durable
 
@@ -76,8 +76,8 @@ class ShareBook:
         waiting = self._waiting
         tokens = []
         for record in records:
-            token = waiting.pop(record.share_id, _ABSENT)
-            if token is not _ABSENT:
+            token = waiting.pop(record.share_id, _TOLD)
+            if token is not _TOLD:
                 tokens.append(token)
         if self._answered_early:
             for record in records:
@@ -87,14 +87,13 @@ class ShareBook:
     def fail(self, share_id: int) -> list[object]:
         """One share can never be written. Returns its token, if nobody was told yet."""
         self._answered_early.pop(share_id, None)
-        token = self._waiting.pop(share_id, _ABSENT)
-        return [] if token is _ABSENT else [token]
+        token = self._waiting.pop(share_id, _TOLD)
+        return [] if token is _TOLD else [token]
 
     def fail_all(self) -> list[object]:
         """Nothing that waits can be promised. Returns the tokens to be told; the shares themselves stay in the totals."""
-        tokens = list(self._waiting.values())
-        self._waiting.clear()
-        self._answered_early.clear()
+        tokens = [token for token in self._waiting.values() if token is not _TOLD]
+        self._waiting = dict.fromkeys(self._waiting, _TOLD)
         return tokens
 
     def overdue(self, before_s: float) -> list[int]:

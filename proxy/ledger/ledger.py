@@ -134,6 +134,10 @@ class Ledger:
             self._fail_waiting()
             self._store.close()
 
+    def close(self) -> None:
+        """Give the database back without having run: for a start that failed elsewhere. `run` closes by itself."""
+        self._store.close()
+
     # --- shares ---
 
     def next_share_id(self) -> int:
@@ -145,15 +149,19 @@ class Ledger:
     def record_share(self, record: ShareRecord, token: object) -> bool:
         """Queue a valid share; `token` comes back in on_durable or on_failed.
 
-        False: degraded or full. Then nothing was taken, the share is not counted and must be refused by the caller.
+        False: degraded or full. Then nothing was taken, the share is not counted and must be refused by the caller. A block is
+        always taken; while degraded its token comes back in on_failed soon, and its row is written as soon as anything can be.
         """
-        if self._trouble is not None or self._writer.queued >= self._queue_limit or self._book.pending >= PENDING_LIMIT:
+        if record.block:
+            self._book.enter(record, token, time.monotonic())
+            self._writer.push_block(record)
+            if self._trouble is not None:
+                self._soon(self._fail_waiting)
+            return True
+        if self.is_degraded:
             return False
         self._book.enter(record, token, time.monotonic())
-        if record.block:
-            self._writer.push_block(record)
-        else:
-            self._writer.push(record)
+        self._writer.push(record)
         return True
 
     def settle(self, share_id: int, state: ShareState, reason: str | None) -> None:
@@ -236,13 +244,15 @@ class Ledger:
 
     @property
     def is_degraded(self) -> bool:
-        """Nothing can be promised: shares are refused until writes have been good for a while."""
-        return self._trouble is not None
+        """Shares are refused: nothing can be promised until writes have been good for a while, or too much waits."""
+        return self._trouble is not None or self._writer.queued >= self._queue_limit or self._book.pending >= PENDING_LIMIT
 
     @property
     def degraded_reason(self) -> str | None:
         """Cause and remedy in one line, None when all is well."""
-        return None if self._trouble is None else str(self._trouble)
+        if self._trouble is not None:
+            return str(self._trouble)
+        return f"{self.queued} records wait; fewer shares (vardiff), or a faster disk" if self.is_degraded else None
 
     @property
     def queued(self) -> int:

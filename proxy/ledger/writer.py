@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from proxy import config
 from proxy.errors import StoreError
@@ -283,7 +283,7 @@ class Writer:
             self._again.extendleft([item] for item in reversed(items))
             return
         self._unfit += 1
-        reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        reason = str(error.orig) if isinstance(error, StatementError) else str(error)  # never the row itself
         for item in items:
             log.error("ledger.record_dropped", record=type(item).__name__, reason=reason)
             self._listener.dropped(item, reason)
