@@ -1,8 +1,8 @@
 """The hash chain of the audit table: each row's digest covers the row and the digest before it.
 
 Edit, deletion and reorder of rows show; cutting off the newest rows shows against mark "audit", which is written in the same
-transaction. It does NOT stop somebody who may rewrite the whole database: for him the head is logged at start, end and hourly, so
-that a log kept elsewhere contradicts a forged chain.
+transaction. It does NOT stop somebody who may rewrite the whole database: for him the head is logged hourly and at the end of a
+run, so that a log kept elsewhere contradicts a forged chain.
 """
 
 import hashlib
