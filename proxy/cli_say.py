@@ -35,8 +35,8 @@ def explain(error: OSError | BaseExceptionGroup[BaseException], config: SiteConf
             return str(leaf)
         if isinstance(leaf, OSError) and leaf.errno == errno.EADDRINUSE:
             places = ", ".join(busy_addresses(config)) if config else ""
-            what = f"{places} is in use" if places else "an address to listen on is in use"
-            return f"{what}: is another thermostratum running here (`thermostratum status`)? Stop it, or listen on another port."
+            what = f"already in use: {places}" if places else "an address to listen on is already in use"
+            return f"{what}. Is another thermostratum running here (`thermostratum status`)? Stop it, or listen on another port."
         if isinstance(leaf, OSError) and leaf.errno in (errno.EACCES, errno.EPERM):
             return f"not allowed: {leaf}. Ports below 1024 and the files of other users need rights this user does not have."
         if isinstance(leaf, OSError) and leaf.errno == errno.EADDRNOTAVAIL:

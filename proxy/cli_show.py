@@ -97,8 +97,9 @@ def show_status(view: SiteView) -> None:
         {
             "site": f"{view.name}, version {view.version}, up {_duration(view.uptime_s)}",
             "heat": f"{heat.ladder}: {_kilowatts(heat.heat_w)} ({heat.heat_quality}) of {_kilowatts(heat.demand_w)} asked{error}",
-            "demand": f"from {heat.source or 'nobody'}, {_duration(heat.demand_age_s)} old,"
-            f" valid {_duration(heat.demand_valid_for_s)} more",
+            "demand": f"from {heat.source}, {_duration(heat.demand_age_s)} old, valid {_duration(heat.demand_valid_for_s)} more"
+            if heat.source
+            else "nobody asks for heat",
             "power": f"{_kilowatts(heat.measured_power_w)} measured, {_kilowatts(heat.commanded_power_w)} commanded,"
             f" set-point {_kilowatts(heat.setpoint_power_w)}" + (f", limited by {heat.limiter}" if heat.limiter else ""),
             "units": f"{states}; {view.miners_connected} connected, {scaled(view.hashrate_hps, 'H/s')}",

@@ -297,7 +297,7 @@ def test_an_address_in_use_is_named_with_the_remedy(api):
     site = load(Path(EXAMPLE)).config
     site = msgspec.structs.replace(site, api=msgspec.structs.replace(site.api, listen=busy))
     error = BaseExceptionGroup("nursery", [BaseExceptionGroup("inner", [OSError(98, "Address already in use")])])
-    assert f"{busy} is in use" in explain(error, site)
+    assert f"already in use: {busy}" in explain(error, site)
 
 
 def test_a_bug_is_not_explained_away():
