@@ -127,6 +127,7 @@ class App:
         self.router.on_left = self.assigner.leave
         self.ledger.on_durable = self.router.on_durable
         self.ledger.on_failed = self.router.on_failed
+        self.ledger.on_state = self._on_ledger_state
         self.fleet.on_commanded = self._on_commanded
 
     def make_pool(self, config: PoolConfig) -> Pool:
@@ -180,6 +181,12 @@ class App:
             self.assigner.tick()
             await self.assigner.wait(ASSIGN_PERIOD_S)
 
+    def _on_ledger_state(self, reason: str | None) -> None:
+        if reason is None:
+            self.events.publish("ledger.recovered")
+        else:
+            self.events.publish("ledger.degraded", "error", reason=reason)
+
     def _on_commanded(self, unit: str, hashrate_hps: float) -> None:
         self.router.expect_hashrate(unit, hashrate_hps)
         self.assigner.power_changed(unit)
@@ -204,7 +211,11 @@ def run(config: SiteConfig, path: Path) -> None:
 
 async def _main(config: SiteConfig, path: Path) -> None:
     app = App(config, path)
-    app.reactor.listen()
+    try:
+        app.reactor.listen()
+    except OSError:
+        app.ledger.close()
+        raise
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_obey_signals, app)
         await app.serve()
