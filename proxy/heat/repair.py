@@ -14,9 +14,10 @@ Bools = npt.NDArray[np.bool_]
 
 # All pairs of so many moves are tried: 160,000 sums, below a millisecond.
 MAX_MOVES = 400
-# Equal units have few distinct steps; four of them reach what two cannot (all pairs of 300 pairs).
-MAX_STEPS = 24
-# Moves at most in one closing, so that a kind of step is only used where as many units offer it.
+# All fours of so many moves are tried as pairs of pairs: 280,000 sums. They are taken from all sizes of steps, cheapest first:
+# four moves help where many units are alike and two of them never give the sum that is wanted.
+MAX_IN_FOURS = 32
+SIZES = 24
 MOST_MOVES = 4
 
 
@@ -94,33 +95,34 @@ def _try_pairs(candidates: Candidates, pool: Ints, best: _Best) -> None:
 
 
 def _try_fours(candidates: Candidates, pool: Ints, best: _Best) -> None:
-    steps_w, members = _kinds(candidates, pool)
-    count = len(steps_w)
-    if count == 0:
+    picked = _of_all_sizes(candidates, pool)
+    if len(picked) < 2:
         return
-    one, two = np.triu_indices(count)
-    pair_w = steps_w[one] + steps_w[two]
+    # A move of nothing makes threes of fours.
+    delta_w = np.append(candidates.delta_w[picked], 0.0)
+    unit = np.append(candidates.unit[picked], -1)
+    one, two = np.triu_indices(len(delta_w), 1)
+    differ = unit[one] != unit[two]
+    one, two = one[differ], two[differ]
+    pair_w = delta_w[one] + delta_w[two]
     error_w = _error(candidates, pair_w[:, None] + pair_w, best.gap_w)
+    first, second = unit[one], unit[two]
+    shared = (first[:, None] == first) | (first[:, None] == second) | (second[:, None] == first) | (second[:, None] == second)
+    error_w[shared] = np.inf
     left, right = divmod(int(error_w.argmin()), len(pair_w))
-    moves: list[int] = []
-    taken: set[int] = set()
-    for kind in (one[left], two[left], one[right], two[right]):
-        move = next(m for m in members[kind] if int(candidates.unit[m]) not in taken)
-        taken.add(int(candidates.unit[move]))
-        moves.append(move)
-    best.offer(float(error_w[left, right]), tuple(moves))
+    moves = (one[left], two[left], one[right], two[right])
+    best.offer(float(error_w[left, right]), tuple(int(picked[m]) for m in moves if m < len(picked)))
 
 
-def _kinds(candidates: Candidates, pool: Ints) -> tuple[Floats, list[list[int]]]:
-    """Steps of the same size that so many different units offer that any four moves find four units; cheapest kinds first."""
-    offers: dict[float, list[int]] = {}
-    units: dict[float, set[int]] = {}
-    for position, unit, delta_w in zip(
-        pool.tolist(), candidates.unit[pool].tolist(), candidates.delta_w[pool].round(6).tolist(), strict=True
-    ):
-        offered = units.setdefault(delta_w, set())
-        if len(offered) < MOST_MOVES and unit not in offered:
-            offered.add(unit)
-            offers.setdefault(delta_w, []).append(position)
-    kinds = [members for members in offers.values() if len(members) == MOST_MOVES][:MAX_STEPS]
-    return candidates.delta_w[[members[0] for members in kinds]], kinds
+def _of_all_sizes(candidates: Candidates, pool: Ints) -> Ints:
+    """A few of the pool's moves: the cheapest of every size of step, then the second of every size, until there are enough."""
+    if len(pool) == 0:
+        return pool
+    delta_w = candidates.delta_w[pool]
+    bucket = np.round(delta_w / max(float(np.abs(delta_w).max()), 1e-9) * (SIZES // 2)).astype(np.int64)
+    order = np.lexsort((np.arange(len(pool)), bucket))
+    starts = np.searchsorted(bucket[order], bucket[order])
+    rank = np.empty(len(pool), np.int64)
+    rank[order] = np.arange(len(pool)) - starts
+    picked: Ints = pool[np.lexsort((np.arange(len(pool)), rank))[:MAX_IN_FOURS]]
+    return picked

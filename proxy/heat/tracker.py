@@ -50,14 +50,15 @@ class TrackerState(msgspec.Struct):
     lagged_heat_w: float | None = None
     lag_known_s: float = 0.0
     seen_s: dict[str, float] = {}
+    levels: dict[str, int] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
     """The fleet's power in one cycle, real watts, one entry a unit in the order of the images.
 
-    `level`: what the unit was told, else what it does; None unknown. `expected_w`: what it will draw when it has settled there.
-    `drawn_w`: what it draws now, measured or else expected. `dark`: nothing is known of it and others replace it. `measured_w`: all
-    fresh readings together, None without any. `ratio`: see `correct`.
+    `level`: what the unit was told, else what it does or did when it was last seen; None unknown. `expected_w`: what it will draw
+    when it has settled there. `drawn_w`: what it draws now, measured or else expected. `dark`: nothing is known of it and others
+    replace it. `measured_w`: all fresh readings together, None without any. `ratio`: see `correct`.
     """
 
     level: tuple[int | None, ...]
@@ -81,9 +82,15 @@ class Setpoint(msgspec.Struct, frozen=True, gc=False):
     limiter: str | None
 
 
-def current_level(image: UnitImage) -> int | None:
-    """What the unit was told, else what it does, kept within its levels; None when neither is known."""
+def _level(state: TrackerState, image: UnitImage) -> int | None:
+    """What the unit was told, else what it does, else what it did last, kept within its levels. Service forgets it."""
     level = image.level_observed if image.level_commanded is None else image.level_commanded
+    if image.state is UnitState.SERVICE:
+        state.levels.pop(image.id, None)
+    elif level is None:
+        level = state.levels.get(image.id)
+    else:
+        state.levels[image.id] = level
     return None if level is None else min(max(level, 0), len(image.levels) - 1)
 
 
@@ -94,7 +101,7 @@ def observe(state: TrackerState, policy: Policy, images: Sequence[UnitImage], no
         if power_w is not None or image.id not in state.seen_s:
             state.seen_s[image.id] = now_s
     dark = _dark(state, images, fresh, now_s)
-    levels = tuple(current_level(image) for image in images)
+    levels = tuple(_level(state, image) for image in images)
     ratio = _ratio(images, levels, fresh)
     correct(state, policy, ratio, dt_s)
     scale = 1.0 if state.correction is None else state.correction

@@ -1,6 +1,6 @@
 """How long one dispatch takes and how near it comes, for growing fleets. Prints figures, asserts nothing: run it by hand.
 
-    python tests/bench/bench_dispatch.py
+python tests/bench/bench_dispatch.py
 """
 
 import random
@@ -62,7 +62,7 @@ def main() -> None:
                 error = plan.power_w / (part * nameplate_w) - 1
                 goal = f" (goal {GOAL_S[count] * 1e3:.0f})" if count in GOAL_S else ""
                 print(
-                    f"{count:>7} units, {kinds:>3} models, {label:<16} {part:.0%}: median {statistics.median(times_s) * 1e3:7.2f} ms"
+                    f"{count:>7} units, {kinds:>3} models, {label:<16} {part:.0%}: {statistics.median(times_s) * 1e3:7.2f} ms"
                     f"{goal}, error {error:+.4%}, {plan.changes} changes, limiter {plan.limiter}"
                 )
 

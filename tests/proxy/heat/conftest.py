@@ -1,4 +1,4 @@
-"""A plant in miniature for the heat tests: units with ramps and a spread, a fleet port that re-sends lost commands, a ledger in memory."""
+"""A plant in miniature for the heat tests: units with ramps and spread, a fleet port that re-sends lost commands, a ledger."""
 
 import random
 from collections.abc import Callable
@@ -91,7 +91,15 @@ class TestFleet:
     __test__ = False
 
     def __init__(
-        self, count: int, *, loops: int = 4, level: int = 4, bias: float = 1.05, spread: float = 0.03, lost: float = 0.01, seed: int = 1
+        self,
+        count: int,
+        *,
+        loops: int = 4,
+        level: int = 4,
+        bias: float = 1.05,
+        spread: float = 0.03,
+        lost: float = 0.01,
+        seed: int = 1,
     ) -> None:
         self.rng = random.Random(seed)
         names = "abcdefgh"
@@ -107,9 +115,9 @@ class TestFleet:
         while self.now_s < now_s:
             self.now_s += step_s
             for unit in self.units:
-                if unit.commanded is not None and unit.commanded != unit.level and unit.arrives is None:
-                    if self.now_s - unit.sent_s >= RESEND_S:
-                        self._send(unit)
+                is_lost = unit.commanded not in (None, unit.level) and unit.arrives is None
+                if is_lost and self.now_s - unit.sent_s >= RESEND_S:
+                    self._send(unit)
                 unit.advance(self.now_s, step_s)
 
     def total_w(self) -> float:

@@ -156,9 +156,7 @@ def test_no_other_plan_as_near_to_the_target_is_much_cheaper(units: list[UnitCho
         for u, options in zip(units, every, strict=True)
     )
     assert value(plan.levels) >= best - 2 * spread - 1e-6
-    step_w = max(
-        abs(drawn(u, a) - drawn(u, b)) for u, options in zip(units, every, strict=True) for a in options for b in options
-    )
+    step_w = max(abs(drawn(u, a) - drawn(u, b)) for u, options in zip(units, every, strict=True) for a in options for b in options)
     reach = [sum(f(drawn(u, level) for level in options) for u, options in zip(units, every, strict=True)) for f in (min, max)]
     assert abs(plan.power_w - min(max(part * top_w, reach[0]), reach[1])) <= step_w + 1e-6
 
@@ -255,7 +253,9 @@ def test_among_equals_the_rested_unit_is_taken(levels: tuple[LevelFact, ...]) ->
 
 
 def test_the_price_of_heat_rises_with_the_load(levels: tuple[LevelFact, ...]) -> None:
-    prices = [dispatch(fleet(levels), p * 60 * levels[4].power_w, OPEN).marginal_price_per_kwh for p in (0.5, 0.65, 0.8, 0.95, 1.05)]
+    prices = [
+        dispatch(fleet(levels), p * 60 * levels[4].power_w, OPEN).marginal_price_per_kwh for p in (0.5, 0.65, 0.8, 0.95, 1.05)
+    ]
     known = [price for price in prices if price is not None]
     assert len(known) == 5
     assert known == sorted(known)
