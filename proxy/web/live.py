@@ -114,6 +114,9 @@ class LiveFeed:
                 nursery.start_soon(_watch_disconnect, receive, nursery.cancel_scope.cancel)
                 await self._pump(client, send)
                 nursery.cancel_scope.cancel()
+            # Not inside: ending the answer makes the server report a disconnect, which would cancel the server's own clean-up.
+            if self._is_closed:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._clients.discard(client)
 
@@ -128,7 +131,6 @@ class LiveFeed:
             else:
                 client.wake = trio.Event()
                 await client.wake.wait()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _take_units(self, units: Iterable[UnitView]) -> tuple[list[bytes], list[str]]:
         rows = {unit.id: live_row(unit, self._now_unix_s, self._rows.get(unit.id)) for unit in units}

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 BODY_LIMIT = 65_536
 BEAT_S = 1.0
+GRACE_S = 2.0  # for requests in flight when the server stops
 READER_TIMEOUT_MS = 15_000  # a page that takes nothing for so long is cut off by the kernel
 
 
@@ -124,7 +125,7 @@ async def serve_context(
     config.bind = [f"fd://{sock.detach()}"]
     config.accesslog = None
     config.errorlog = None
-    config.graceful_timeout = 2.0
+    config.graceful_timeout = GRACE_S
     config.include_server_header = False
     config.h11_max_incomplete_size = 16_384
     shell = Shell(build_app(web), web.metrics, hosts_for(host))

@@ -1,0 +1,234 @@
+"""The live page in a real browser: offline, readable, honest about age and unknown values, and usable by keyboard."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from proxy.web.context import WebContext
+from tests.proxy.web.fake_site import KEYS, FakeSite
+from tests.proxy.web.thread_server import ThreadServer
+from tests.ui.conftest import Watch
+
+pytestmark = pytest.mark.ui
+PROBES = Path(__file__).parent / "probes"
+
+CONTRAST = (PROBES / "contrast.js").read_text()
+COLOURED = (PROBES / "coloured.js").read_text()
+SMALL_TARGETS = (PROBES / "small_targets.js").read_text()
+STATES = (PROBES / "states.js").read_text()
+
+
+def test_the_page_asks_only_its_own_server_and_reports_no_error(watch: tuple[Page, Watch], server: ThreadServer) -> None:
+    page, seen = watch
+    page.click("#as-table")
+    page.click(".scroller th button >> nth=3")
+    page.click("#as-map")
+    page.locator(".cell").nth(3).click()
+    page.click("#theme")
+    page.goto(f"{server.url}/schema")
+    expect(page.locator("details")).to_have_count(16)
+    page.locator("details").first.click()
+    assert seen.outside == []
+    assert seen.errors == []
+
+
+def test_the_site_is_shown_with_units_and_a_past(page: Page, site: FakeSite) -> None:
+    view = site.view()
+    expect(page.locator("#site-name")).to_have_text("harbour-east")
+    expect(page.locator('[data-value="demand_w"]')).to_have_text(f"{(view.heat.demand_w or 0) / 1e6:.2f}MW")
+    expect(page.locator('#ladder [aria-current="step"]')).to_have_text("Live")
+    expect(page.locator("#pool-table tbody th")).to_have_text(["north", "south", "reserve"])
+    expect(page.locator("#conservation")).to_contain_text("Difference 0")
+    expect(page.locator("#events li").first).to_contain_text("site.started")
+    assert page.locator(".chart canvas").count() == 3
+    page.wait_for_function("document.querySelector('#share-chart .u-value') !== null")
+
+
+def test_the_map_has_a_cell_for_each_unit_and_one_tab_stop(page: Page) -> None:
+    expect(page.locator("#map .cell")).to_have_count(228)
+    assert page.locator('#map .cell[tabindex="0"]').count() == 1
+    box = page.locator("#map .cell").first.bounding_box()
+    assert box is not None
+    assert box["width"] >= 24
+    assert box["height"] >= 24
+
+
+def test_the_map_is_walked_with_the_keyboard_and_a_unit_opened_and_closed(page: Page) -> None:
+    page.locator('#map .cell[tabindex="0"]').focus()
+    focused = page.locator("#map .cell:focus")
+    label = focused.get_attribute("aria-label") or ""
+    assert re.fullmatch(r"loop-1-r1-s01, running, level \d, [\d.]+ kW, chip [\d.]+ °C", label)
+    page.keyboard.press("ArrowRight")
+    expect(focused).to_have_attribute("data-unit", "loop-1-r1-s02")
+    first_line = page.locator("#map .cell:focus").bounding_box()
+    page.keyboard.press("ArrowDown")
+    below = page.locator("#map .cell:focus").bounding_box()
+    assert first_line is not None
+    assert below is not None
+    assert below["y"] > first_line["y"]
+    assert abs(below["x"] - first_line["x"]) < 2
+    page.keyboard.press("Control+ArrowDown")
+    expect(focused).to_have_attribute("data-unit", "loop-2-r1-s01")
+    page.keyboard.press("End")
+    expect(focused).to_have_attribute("data-unit", "loop-2-r5-s12")
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_contain_text("loop-2-r5-s12")
+    page.get_by_role("button", name="Close").press("Enter")
+    expect(page.locator("#detail")).to_be_hidden()
+    expect(focused).to_have_attribute("data-unit", "loop-2-r5-s12")
+
+
+def test_tab_reaches_the_map_from_the_top_with_a_visible_focus(page: Page) -> None:
+    page.locator("body").press("Tab")
+    expect(page.locator(":focus")).to_have_class("skip")
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 3
+        if "cell" in reached[-1]:
+            break
+    assert "cell" in reached[-1], reached
+
+
+def test_map_and_table_say_the_same_of_every_unit(page: Page) -> None:
+    page.click("#as-table")
+    cells, rows = page.evaluate(STATES)
+    assert len(rows) == 228
+    assert all(f", {state}" in cells[unit] for unit, state in rows.items())
+
+
+def test_the_table_sorts_with_unknown_values_last(page: Page) -> None:
+    page.click("#as-table")
+    page.get_by_role("button", name="Power", exact=True).click()
+    expect(page.locator('#unit-table th[aria-sort="ascending"]')).to_have_text("Power")
+    column = page.locator("#unit-table tbody tr td:nth-child(4)").all_text_contents()
+    assert column[-2:] == ["--", "--"]
+    assert column.count("--") == 2
+
+
+def test_the_filter_leaves_the_units_that_match(page: Page) -> None:
+    page.fill("#unit-filter", "loop-2 offline")
+    expect(page.locator("#map .cell:not(.dim)")).to_have_count(2)
+    page.click("#as-table")
+    assert page.locator("#unit-table tbody tr:visible").count() == 2
+
+
+def test_unknown_is_two_dashes_with_a_reason_and_never_zero(site: FakeSite, page: Page) -> None:
+    site.has_meter = False
+    delivered = page.locator('[data-value="heat_w"]')
+    expect(delivered).to_have_text(re.compile(r"^--no meter"))
+    expect(delivered).to_have_attribute("data-quality", "unknown")
+    expect(page.locator('[data-value="tracking_error"]')).to_contain_text("--")
+    expect(page.locator('#map [data-unit="loop-2-r1-s01"]')).to_have_text("?")
+    expect(page.locator('#map [data-unit="loop-2-r1-s01"]')).to_have_attribute(
+        "aria-label", re.compile("offline.*power unknown, chip unknown")
+    )
+
+
+def test_values_follow_the_site_within_a_message(site: FakeSite, page: Page) -> None:
+    site.events.publish("pool.switched", "warning", old="north", new="south")
+    expect(page.locator("#events li").first).to_contain_text("pool.switched")
+    site.problems = ["ledger: cannot write; free the disk"]
+    expect(page.locator("#notices")).to_contain_text("free the disk")
+    site.problems = []
+    expect(page.locator("#notices")).to_be_hidden()
+
+
+def test_old_data_stay_and_say_that_they_are_old_then_come_back_by_themselves(
+    server: ThreadServer, context: BrowserContext, page: Page
+) -> None:
+    expect(page.locator("body")).to_have_attribute("data-freshness", "live")
+    shown = page.locator('[data-value="demand_w"]').inner_text()
+    server.stop()
+    expect(page.locator("#notices")).to_contain_text("No connection")
+    page.clock.fast_forward(12_000)
+    expect(page.locator("body")).to_have_attribute("data-freshness", "late")
+    expect(page.locator("#link-text")).to_have_text(re.compile(r"data 1\d s old"))
+    page.clock.fast_forward(20_000)
+    expect(page.locator("body")).to_have_attribute("data-freshness", "stale")
+    assert page.locator('[data-value="demand_w"]').inner_text().startswith(shown)
+    assert "gradient" in page.evaluate("getComputedStyle(document.querySelector('[data-value=demand_w]')).backgroundImage")
+    again = ThreadServer(WebContext(server.web.site), server.url.removeprefix("http://"))  # type: ignore[arg-type]
+    again.start()
+    try:
+        page.clock.fast_forward(10_000)
+        expect(page.locator("body")).to_have_attribute("data-freshness", "live")
+        expect(page.locator("#notices")).to_be_hidden()
+    finally:
+        again.stop()
+
+
+def test_the_content_security_policy_is_there_and_holds(page: Page, server: ThreadServer) -> None:
+    answer = page.request.get(server.url)
+    assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+    blocked = page.evaluate(
+        """() => new Promise((done) => { addEventListener("securitypolicyviolation", (e) => done(e.effectiveDirective));
+        const script = document.createElement("script"); script.textContent = "window.ran = 1"; document.body.append(script); })"""
+    )
+    assert blocked.startswith("script-src")
+    assert page.evaluate("window.ran") is None
+
+
+def test_a_site_without_faults_is_grey(page: Page, site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = [unit for unit in site.units() if unit.state == "RUN"]
+    monkeypatch.setattr(site, "units", lambda: sound)
+    monkeypatch.setattr(site, "_pools", lambda _now: [])
+    page.reload()
+    page.wait_for_selector("#heat-chart canvas")
+    expect(page.locator("#map .cell")).to_have_count(len([unit for unit in sound if unit.power_w is not None]))
+    page.evaluate("document.querySelector('#scale').remove()")  # the legend shows every state
+    expect(page.locator(".why")).to_have_count(0)
+    assert set(page.evaluate(COLOURED)) <= {"key-dash", "gauge-mark", "u-marker"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1366, 390])
+def test_the_page_is_readable_in_both_themes_and_at_both_widths(page: Page, scheme: str, width: int, tmp_path: Path) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 844})
+    page.locator(".cell").nth(20).click()
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    picture = tmp_path / f"{scheme}-{width}.png"
+    page.screenshot(path=picture, full_page=True)
+    assert picture.stat().st_size > 20_000
+
+
+def test_nothing_is_cut_off_at_320_pixels_and_targets_stay_large_enough(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    small = page.evaluate(SMALL_TARGETS)
+    assert small == []
+
+
+def test_forced_colours_keep_the_states_apart(browser: Browser, server: ThreadServer) -> None:
+    context = browser.new_context(forced_colors="active")
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#heat-chart canvas")
+    glyphs = page.evaluate("[...new Set([...document.querySelectorAll('#map .cell')].map((c) => c.textContent))]")
+    assert {"", "!", "?", "/", "w"} <= set(glyphs)
+    context.close()
+
+
+def test_a_closed_site_asks_for_a_key_and_opens_with_a_right_one(browser: Browser, closed_site: FakeSite) -> None:
+    server = ThreadServer(WebContext(closed_site))
+    server.start()
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(server.url)
+        page.fill("#key-input", "wrong")
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#key-problem")).to_have_text("This API key is not known.")
+        page.fill("#key-input", KEYS["viewer"])
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#site-name")).to_have_text("harbour-east")
+        expect(page.locator("#key-form")).to_be_hidden()
+        assert KEYS["viewer"] not in page.content()
+    finally:
+        context.close()
+        server.stop()
