@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NoReturn
 import cyclopts
 from cyclopts import App, Parameter
 
-from proxy.cli_say import CliError, explain, fail, say, warn
+from proxy.commands.say import CliError, explain, fail, say, warn
 from proxy.errors import ConfigError, ThermostratumError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONFIG = 1, 2, 78
@@ -44,9 +44,9 @@ def run(site: SitePath, /) -> int:
 
     Example: `thermostratum run /etc/thermostratum/site.toml`
     """
-    from proxy import config_check
+    from proxy.checks.load import load_site
 
-    loaded = config_check.load(site)
+    loaded = load_site(site)
     for line in loaded.warnings:
         warn(line)
     from proxy import app as site_app
@@ -66,10 +66,10 @@ def check(site: SitePath, /) -> int:
 
     Example: `thermostratum check /etc/thermostratum/site.toml`
     """
-    from proxy import config_check
-    from proxy.cli_show import show_site
+    from proxy.checks.load import load_site
+    from proxy.commands.show import show_site
 
-    loaded = config_check.load(site)
+    loaded = load_site(site)
     show_site(site, loaded.config)
     for line in loaded.warnings:
         warn(line)
@@ -92,7 +92,7 @@ def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080", keep: 
     keep
         A folder for site file, ledger and logs. Default: a temporary one that goes when all went well.
     """
-    from proxy.config_net import parse_endpoint
+    from proxy.checks.net import parse_endpoint
 
     if parse_endpoint(listen) is None:
         raise CliError(f'"{listen}" is no address to listen on; give host:port, such as 127.0.0.1:8081')
@@ -115,8 +115,8 @@ def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None) -> int:
     """
     import msgspec
 
-    from proxy.cli_http import call
-    from proxy.cli_show import show_status
+    from proxy.commands.http import call
+    from proxy.commands.show import show_status
     from proxy.views import SiteView
 
     answer = call("GET", url, "/api/v1/status", key_file=key_file)
@@ -136,7 +136,7 @@ def reload(*, url: Url = DEFAULT_URL, key_file: KeyFile = None) -> int:
 
     Example: `thermostratum reload --key-file operator.key`
     """
-    from proxy.cli_http import call
+    from proxy.commands.http import call
 
     call("POST", url, "/api/v1/reload", key_file=key_file)
     say("The site file was read again and is in effect.")
@@ -164,7 +164,7 @@ def service(
     """
     from urllib.parse import quote
 
-    from proxy.cli_http import call
+    from proxy.commands.http import call
 
     body = {"in_service": state == "on", "note": note}
     call("PUT", url, f"/api/v1/units/{quote(unit, safe='')}/service", body=body, key_file=key_file)
@@ -211,7 +211,7 @@ def verify(
 
     Example: `thermostratum ledger verify /etc/thermostratum/site.toml`
     """
-    from proxy.cli_ledger import verify_source
+    from proxy.commands.ledger import verify_source
 
     return 0 if verify_source(source) else EXIT_FAILED
 

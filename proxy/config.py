@@ -1,6 +1,6 @@
 """The shape of a site file: one Struct a table, every key with its unit, default, range and reason.
 
-Only the shape is here. Reading a file, finding every mistake in it and explaining them is `config_check`; the reference page in
+Only the shape is here. Reading a file, finding every mistake in it and explaining them is `checks`; the reference page in
 docs/ is generated from these annotations.
 """
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from proxy import config_check
+from proxy.checks.load import load_site
 from proxy.config import Pool as PoolConfig
 from proxy.config import SiteConfig
 from proxy.errors import ConfigError
@@ -37,7 +37,7 @@ class Reloader:
     async def reload(self) -> list[str]:
         """Read the site file again and apply it. Lines that say what is wrong; empty when it was applied."""
         try:
-            new = config_check.load(self._path).config
+            new = load_site(self._path).config
         except ConfigError as error:
             return error.problems
         old = self._app.config

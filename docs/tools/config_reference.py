@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from generated import publish
 
+from proxy.checks.shape import allowed, tables_of, unit_of, unwrap
 from proxy.config import SiteConfig
-from proxy.config_shape import allowed, tables_of, unit_of, unwrap
 
 INTRODUCTION = """\
 # Site file

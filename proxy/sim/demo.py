@@ -18,7 +18,7 @@ import msgspec
 import structlog
 import trio
 
-from proxy import config_check
+from proxy.checks.load import load_site
 from proxy.sim.demo_host import (
     DemoError,
     browser_url,
@@ -159,7 +159,7 @@ class Demo:
         north, south = (f"{LOOPBACK}:{port}" for port in ports)
         endpoints = Endpoints(f"{LOOPBACK}:{stratum_port}", self._listen, north, south)
         site_file = write_site(self._folder, plan, endpoints, self._keys["utility"], self._keys["operator"])
-        model = config_check.load(site_file).config.models[MODEL]
+        model = load_site(site_file).config.models[MODEL]
         floor = Floor(plan, model, (LOOPBACK, stratum_port), self._rng)
         self._phase("starting machines")
         await nursery.start(floor.serve_devices)

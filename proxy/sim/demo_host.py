@@ -4,7 +4,7 @@ import resource
 import socket
 from collections.abc import Sequence
 
-from proxy.config_net import Endpoint, is_wildcard, parse_endpoint
+from proxy.checks.net import Endpoint, is_wildcard, parse_endpoint
 from proxy.errors import ThermostratumError
 
 # A listener and a miner for each unit, its API calls, pools, files.

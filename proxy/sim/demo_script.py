@@ -13,16 +13,16 @@ from proxy.sim.floor import Floor, FloorUnit
 from proxy.sim.pool import SimPool
 from proxy.sim.site_client import SiteClient
 
-# Seconds from the start of a round. The first minute shows most of it. The frozen pool comes later: a pool that is only slow is
-# not left before it has served for a minute, so that nobody is moved to and fro.
+# Seconds from the start of a round. The first minute shows most of it. The frozen pool comes much later: a pool that came back is
+# not left again for mere slowness before five minutes are over, so that nobody is moved to and fro.
 SERVICE_AT_S = 8.0
 MAINS_AT_S = 14.0
 CRASH_AT_S = 20.0
 RESTART_AT_S = 27.0
 REPAIRED_AT_S = 36.0
-FREEZE_AT_S = 130.0
-THAW_AT_S = 160.0
-ROUND_S = 300.0
+FREEZE_AT_S = 400.0
+THAW_AT_S = 430.0
+ROUND_S = 600.0
 SERVICE_UNITS = 2
 
 
@@ -71,7 +71,7 @@ class Script:
     async def _freeze(self, began_s: float) -> None:
         await trio.sleep_until(began_s + FREEZE_AT_S)
         self._pool.freeze()
-        self._tell(f"pool {self._pool.spec.name} freezes: connected, but it answers nothing")
+        self._tell(f"pool {self._pool.spec.name} freezes: connected, but it answers nothing; units leave it")
         await trio.sleep_until(began_s + THAW_AT_S)
         self._pool.thaw()
         self._tell(f"pool {self._pool.spec.name} answers again")

@@ -1,6 +1,6 @@
 """The configured units by id, by address and by worker name, and the rule for a Stratum connection that fits two of them.
 
-Reading files is config_check's; whether the right machine stands at an address is `identity`'s.
+Reading files is checks'; whether the right machine stands at an address is `identity`'s.
 """
 
 from collections.abc import Iterable

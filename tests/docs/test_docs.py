@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy import cli, config_check
+from proxy import cli
+from proxy.checks.load import load_site
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
@@ -44,7 +45,7 @@ def commands() -> list[object]:
 @pytest.mark.parametrize("text", blocks("toml"))
 def test_every_site_file_in_the_documentation_loads(text, tmp_path):
     (tmp_path / "site.toml").write_text(text, encoding="utf-8")
-    assert config_check.load(tmp_path / "site.toml").config.pools
+    assert load_site(tmp_path / "site.toml").config.pools
 
 
 @pytest.mark.parametrize("words", commands())

@@ -14,9 +14,9 @@ import pytest
 import trio
 
 from proxy import cli, config
-from proxy.cli_say import explain, leaves
-from proxy.cli_show import scaled
-from proxy.config_check import load
+from proxy.checks.load import load_site
+from proxy.commands.say import explain, leaves
+from proxy.commands.show import scaled
 from proxy.ledger.ledger import Ledger
 from proxy.views import HeatView, PoolView, ShareTotals, SiteView
 
@@ -294,8 +294,9 @@ def test_a_key_file_that_holds_no_key_is_told(command, tmp_path, content, said):
 
 def test_an_address_in_use_is_named_with_the_remedy(api):
     busy = f"127.0.0.1:{api.server_address[1]}"
-    site = load(Path(EXAMPLE)).config
-    site = msgspec.structs.replace(site, api=msgspec.structs.replace(site.api, listen=busy))
+    site = load_site(Path(EXAMPLE)).config
+    quiet = msgspec.structs.replace(site.listen, v1=None)
+    site = msgspec.structs.replace(site, listen=quiet, api=msgspec.structs.replace(site.api, listen=busy))
     error = BaseExceptionGroup("nursery", [BaseExceptionGroup("inner", [OSError(98, "Address already in use")])])
     assert f"already in use: {busy}" in explain(error, site)
 

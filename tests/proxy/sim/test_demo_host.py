@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from proxy.config_net import Endpoint
+from proxy.checks.net import Endpoint
 from proxy.errors import ConfigError
 from proxy.sim.demo_host import DemoError, browser_url, can_listen, check_page_port, first_failure, free_port, http_endpoint
 

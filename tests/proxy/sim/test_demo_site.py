@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import config_check
+from proxy.checks.load import load_site
 from proxy.sim.demo_site import MODEL, DemoPlan, Endpoints, pool_specs, write_site
 
 ENDPOINTS = Endpoints("127.0.0.1:3333", "127.0.0.1:8080", "127.0.0.1:13333", "127.0.0.1:13334")
@@ -14,7 +14,7 @@ ENDPOINTS = Endpoints("127.0.0.1:3333", "127.0.0.1:8080", "127.0.0.1:13333", "12
 @pytest.mark.parametrize("time_scale", [30.0, 60.0, 90.0])
 def test_the_site_file_can_be_used_and_gives_no_warning(tmp_path: Path, time_scale: float) -> None:
     plan = DemoPlan(time_scale=time_scale)
-    loaded = config_check.load(write_site(tmp_path, plan, ENDPOINTS, "utility-key", "operator-key"))
+    loaded = load_site(write_site(tmp_path, plan, ENDPOINTS, "utility-key", "operator-key"))
     assert loaded.warnings == []
     site = loaded.config
     assert len(site.units) == 228
@@ -25,7 +25,7 @@ def test_the_site_file_can_be_used_and_gives_no_warning(tmp_path: Path, time_sca
 
 def test_levels_are_the_machines_and_four_loops_of_57(tmp_path: Path) -> None:
     plan = DemoPlan()
-    site = config_check.load(write_site(tmp_path, plan, ENDPOINTS, "u", "o")).config
+    site = load_site(write_site(tmp_path, plan, ENDPOINTS, "u", "o")).config
     levels = site.models[MODEL].levels
     assert [round(level.power_w / 8_064, 2) for level in levels] == [0.55, 0.70, 0.85, 1.00, 1.08]
     assert [level.hashrate_hps for level in levels] == pytest.approx([186.0, 229.5, 265.5, 300.0, 315.0])

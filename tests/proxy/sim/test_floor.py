@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from proxy import config_check
+from proxy.checks.load import load_site
 from proxy.sim import demo_script
 from proxy.sim.demo_script import Script
 from proxy.sim.demo_site import MODEL, DemoPlan, Endpoints, write_site
@@ -23,7 +23,7 @@ PLAN = DemoPlan(loop_count=2, units_per_loop=3)
 @pytest.fixture
 def floor(tmp_path: Path) -> Floor:
     endpoints = Endpoints("127.0.0.1:3333", "127.0.0.1:8080", "127.0.0.1:13333", "127.0.0.1:13334")
-    model = config_check.load(write_site(tmp_path, PLAN, endpoints, "u", "o")).config.models[MODEL]
+    model = load_site(write_site(tmp_path, PLAN, endpoints, "u", "o")).config.models[MODEL]
     return Floor(PLAN, model, ("127.0.0.1", 3333), random.Random(3))
 
 
@@ -36,7 +36,7 @@ def test_the_water_carries_what_the_units_draw(floor: Floor) -> None:
 
 
 def test_the_same_seed_gives_the_same_machines(floor: Floor, tmp_path: Path) -> None:
-    twin = Floor(PLAN, config_check.load(tmp_path / "site.toml").config.models[MODEL], ("127.0.0.1", 3333), random.Random(3))
+    twin = Floor(PLAN, load_site(tmp_path / "site.toml").config.models[MODEL], ("127.0.0.1", 3333), random.Random(3))
     assert [unit.device.serial for unit in twin.units] == [unit.device.serial for unit in floor.units]
     assert [unit.power_w for unit in twin.units] == [unit.power_w for unit in floor.units]
     assert len({unit.device.serial for unit in floor.units}) == 6
@@ -100,7 +100,7 @@ async def test_the_script_does_everything_and_leaves_the_pool_working(
         told[5].split(" ", 1)[1],
         "back from service",
         "back from service",
-        "north freezes: connected, but it answers nothing",
+        "north freezes: connected, but it answers nothing; units leave it",
     ]
     assert told[2].startswith("mains of L")
     assert len(calls) == 4

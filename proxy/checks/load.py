@@ -1,7 +1,7 @@
 """Reads a site file and either gives a configuration that can be used, or every mistake in it at once.
 
-The steps: TOML syntax, shape (`config_shape`), units file (`config_units`), rules between tables (`config_rules`), this machine
-(`config_host`). Nothing is opened, created or connected.
+The steps: TOML syntax, shape (`shape`), units file (`units`), rules between tables (`rules`), this machine
+(`host`). Nothing is opened, created or connected.
 """
 
 import re
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from proxy.checks.host import check_host
+from proxy.checks.report import Report
+from proxy.checks.rules import check_rules
+from proxy.checks.shape import walk
+from proxy.checks.units import read_units
 from proxy.config import SiteConfig
-from proxy.config_host import check_host
-from proxy.config_report import Report
-from proxy.config_rules import check_rules
-from proxy.config_shape import walk
-from proxy.config_units import read_units
 from proxy.errors import ConfigError
 
 _POSITION = re.compile(r"\(at line (\d+), column (\d+)\)$")
@@ -28,7 +28,7 @@ class LoadedConfig(msgspec.Struct, frozen=True):
     warnings: list[str]
 
 
-def load(path: Path) -> LoadedConfig:
+def load_site(path: Path) -> LoadedConfig:
     """Read and check the site file `path`.
 
     Raises ConfigError with one line for each mistake: file, line, key path, what is wrong and what is allowed.

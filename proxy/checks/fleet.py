@@ -1,14 +1,14 @@
 """Rules about the plant of a site file: models, loops, units, and the bytes that every unit's coordinates take.
 
-Pure, like `config_rules`, whose other half this is.
+Pure, like `rules`, whose other half this is.
 """
 
 import ipaddress
 import math
 from collections.abc import Sequence
 
+from proxy.checks.report import Report
 from proxy.config import Level, Loop, Model, SiteConfig, Unit
-from proxy.config_report import Report
 from proxy.work.geometry import Geometry, seconds_to_exhaust
 
 # The smallest extranonce2 that pools are known to give. What a pool really gives is only known once it is connected.

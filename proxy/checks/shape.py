@@ -1,7 +1,7 @@
 """Compares a decoded TOML document with the Structs of `config` and finds every difference, not only the first.
 
-Generic: it knows types, ranges and descriptions, but no key by name. What keys mean to each other is `config_rules`. The library's
-own decoder stays the judge of a file without mistakes (`config_check`); this walk exists to explain.
+Generic: it knows types, ranges and descriptions, but no key by name. What keys mean to each other is `rules`. The library's
+own decoder stays the judge of a file without mistakes (`checks`); this walk exists to explain.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import inspect
 
-from proxy.config_report import Report, nearest
+from proxy.checks.report import Report, nearest
 
 # What the last part of a key's name means: every key carries its unit.
 UNITS = {

@@ -1,16 +1,16 @@
 """What the tables of a site file mean to each other: names that must exist, numbers that must be in order, ports that clash.
 
-Pure: it looks at the configuration only, never at the machine (`config_host` does). Each rule reports every place it finds broken.
+Pure: it looks at the configuration only, never at the machine (`host` does). Each rule reports every place it finds broken.
 A rule may be given stand-in values for keys that were already wrong; the report drops what follows from those.
 """
 
 import ipaddress
 import itertools
 
+from proxy.checks.fleet import check_fleet, rated_power_w
+from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
+from proxy.checks.report import Report
 from proxy.config import Pool, SiteConfig
-from proxy.config_fleet import check_fleet, rated_power_w
-from proxy.config_net import Endpoint, is_loopback, parse_endpoint
-from proxy.config_report import Report
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _LEDGER_URLS = ("sqlite:///", "postgresql+psycopg://")

@@ -1,6 +1,6 @@
 """Whether this machine can run a site: files that must be there, certificates that must hold, enough file descriptors.
 
-It only looks, and creates nothing. What the tables mean to each other is `config_rules`.
+It only looks, and creates nothing. What the tables mean to each other is `rules`.
 """
 
 import importlib.util
@@ -11,8 +11,8 @@ import stat
 import time
 from pathlib import Path
 
+from proxy.checks.report import Report
 from proxy.config import SiteConfig
-from proxy.config_report import Report
 
 # Beside miners and pools: the ledger, the API and its readers, the sweep over the units, standard streams.
 RESERVED_DESCRIPTORS = 256

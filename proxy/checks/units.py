@@ -11,9 +11,9 @@ from pathlib import Path
 
 from msgspec import inspect
 
+from proxy.checks.report import Report, nearest
+from proxy.checks.shape import unwrap
 from proxy.config import Unit
-from proxy.config_report import Report, nearest
-from proxy.config_shape import unwrap
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0", ""})

@@ -7,9 +7,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.checks.report import Report, index_lines, prefixes
+from proxy.checks.shape import tables_of, walk
 from proxy.config import SiteConfig
-from proxy.config_report import Report, index_lines, prefixes
-from proxy.config_shape import tables_of, walk
 
 _SCALARS = st.one_of(
     st.booleans(),

@@ -4,8 +4,8 @@ import errno
 import socket
 import sys
 
+from proxy.checks.net import parse_endpoint
 from proxy.config import SiteConfig
-from proxy.config_net import parse_endpoint
 from proxy.errors import ThermostratumError
 
 

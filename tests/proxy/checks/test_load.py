@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy import config_check
+from proxy.checks.load import load_site
 from proxy.errors import ConfigError
 
 SITE = """
@@ -48,7 +48,7 @@ def site(tmp_path):
 
 def problems(path: Path) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        config_check.load(path)
+        load_site(path)
     return caught.value.problems
 
 
@@ -64,14 +64,14 @@ def after(header: str, lines: str) -> str:
 
 
 def test_a_good_file_gives_a_configuration_without_warnings(site):
-    loaded = config_check.load(site())
+    loaded = load_site(site())
     assert loaded.warnings == []
     assert loaded.config.pools[0].name == "main"
     assert loaded.config.units[0].id == "u1"
 
 
 def test_paths_are_relative_to_the_file_and_become_absolute(site, tmp_path):
-    loaded = config_check.load(site(after("[site]", 'data_dir = "ledger"')))
+    loaded = load_site(site(after("[site]", 'data_dir = "ledger"')))
     assert loaded.config.site.data_dir == str(tmp_path / "ledger")
 
 
@@ -156,7 +156,7 @@ def test_a_worker_name_longer_than_the_firmware_keeps_is_a_mistake(site):
 
 
 def test_a_worker_name_that_only_fits_without_the_account_is_a_warning(site):
-    loaded = config_check.load(site(after("[[units]]", f'worker = "{"w" * 60}"')))
+    loaded = load_site(site(after("[[units]]", f'worker = "{"w" * 60}"')))
     assert any("together exceed the 63 characters" in line for line in loaded.warnings)
 
 
@@ -185,12 +185,12 @@ def test_what_is_probably_not_meant_is_a_warning(site, lines, expected, request)
     if "/dev/null" in lines:
         assert any("holds no PEM certificate" in line for line in problems(site(text)))
         return
-    assert any(expected in line for line in config_check.load(site(text)).warnings)
+    assert any(expected in line for line in load_site(site(text)).warnings)
 
 
 def test_a_pool_on_this_machine_may_be_plain(site):
     text = SITE.replace("stratum+ssl://pool.example:443", "stratum+tcp://127.0.0.1:3333")
-    assert config_check.load(site(text)).warnings == []
+    assert load_site(site(text)).warnings == []
 
 
 def test_a_password_is_never_shown(site):
@@ -199,7 +199,7 @@ def test_a_password_is_never_shown(site):
 
 def test_units_come_from_a_spreadsheet_too(site):
     csv = "\ufeffid;address;model;loop;in_service;api_port\nu2;10.0.0.2;heater;east;yes;4029\n;;;;;\nu3;10.0.0.3;heater;east;;\n"
-    loaded = config_check.load(site('units_file = "units.csv"\n' + SITE, units_csv=csv))
+    loaded = load_site(site('units_file = "units.csv"\n' + SITE, units_csv=csv))
     assert [unit.id for unit in loaded.config.units] == ["u1", "u2", "u3"]
     assert loaded.config.units[1].in_service is True
     assert loaded.config.units[1].api_port == 4029
@@ -242,7 +242,7 @@ def certificate(tmp_path):
 
 
 def test_a_good_certificate_passes(site, certificate):
-    assert config_check.load(site(after("[listen]", certificate()))).warnings == []
+    assert load_site(site(after("[listen]", certificate()))).warnings == []
 
 
 def test_an_expired_certificate_is_a_mistake(site, certificate):
@@ -256,7 +256,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(site, certificate):
     import datetime
 
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=3)
-    assert any("expires in 3.0 days" in line for line in config_check.load(site(after("[listen]", certificate(soon)))).warnings)
+    assert any("expires in 3.0 days" in line for line in load_site(site(after("[listen]", certificate(soon)))).warnings)
 
 
 def test_a_key_of_another_certificate_is_a_mistake(site, certificate):
@@ -285,11 +285,9 @@ def test_a_data_dir_that_is_a_file_is_a_mistake(site, tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_data_dir_that_cannot_be_written_is_a_warning(site):
-    assert any("is not writable" in line for line in config_check.load(site(after("[site]", 'data_dir = "/proc/x"'))).warnings)
+    assert any("is not writable" in line for line in load_site(site(after("[site]", 'data_dir = "/proc/x"'))).warnings)
 
 
 @pytest.mark.parametrize("example", sorted(Path("deploy/examples").glob("*.toml")), ids=lambda path: path.name)
 def test_every_example_passes_without_a_warning(example):
-    assert [
-        line for line in config_check.load(example).warnings if "file descriptors" not in line and "not writable" not in line
-    ] == []
+    assert [line for line in load_site(example).warnings if "file descriptors" not in line and "not writable" not in line] == []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.cli_say import CliError
+from proxy.commands.say import CliError
 
 TIMEOUT_S = 10.0
 ANSWER_LIMIT_BYTES = 64 * 1024 * 1024

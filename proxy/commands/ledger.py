@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from proxy import config_check
-from proxy.cli_say import fail, say
+from proxy.checks.load import load_site
+from proxy.commands.say import fail, say
 from proxy.ledger.store import ledger_url
 from proxy.ledger.verify import VerifyReport, verify
 
@@ -23,7 +23,7 @@ def verify_source(source: str) -> bool:
 def _url(source: str) -> str:
     if "://" in source:
         return source
-    config = config_check.load(Path(source)).config
+    config = load_site(Path(source)).config
     return ledger_url(config.ledger, Path(config.site.data_dir))
 
 

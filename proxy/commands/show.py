@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from proxy.checks.fleet import offered_version_mask, rated_power_w
 from proxy.config import Loop, SiteConfig
-from proxy.config_fleet import offered_version_mask, rated_power_w
 from proxy.views import PoolView, SiteView
 from proxy.work.geometry import Geometry, seconds_to_exhaust, smallest_pool_extranonce2
 

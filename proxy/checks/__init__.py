@@ -1,0 +1,1 @@
+"""Finding every mistake in a site file, and saying what is allowed instead."""

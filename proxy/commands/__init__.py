@@ -1,0 +1,1 @@
+"""What the commands of `thermostratum` share: words, tables, HTTP."""
