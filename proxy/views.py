@@ -51,6 +51,7 @@ class PoolView(msgspec.Struct, frozen=True):
     accepted_work: float
     reconnects: int
     last_message: str | None  # client.show_message
+    last_refusal: str | None = None  # in the pool's own words
 
 
 class UnitView(msgspec.Struct, frozen=True):

@@ -335,7 +335,6 @@ class Ledger:
         was_well = self._trouble is None
         self._trouble = trouble
         if is_news:
-            log.error("ledger.degraded", reason=trouble.reason, remedy=trouble.remedy)
             _guarded(self.on_state, str(trouble))
         if was_well:
             self._audit_state("degraded", str(trouble))
@@ -356,7 +355,6 @@ class Ledger:
 
     def _on_recovered(self) -> None:
         self._trouble = None
-        log.info("ledger.recovered")
         self._audit_state("recovered", None)
         _guarded(self.on_state, None)
 

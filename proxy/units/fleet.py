@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import structlog
 import trio
 
 from proxy import config
@@ -23,8 +22,6 @@ from proxy.units.lifecycle import UnitLife
 from proxy.units.pace import Pace
 from proxy.units.unit import UnitImage, UnitState
 from proxy.views import UnitView
-
-log = structlog.get_logger()
 
 # Measured: 1,000 units in 0.6 s of wall time at 64; more in flight only waits for the same CPU.
 SWEEP_IN_FLIGHT = 64
@@ -254,4 +251,3 @@ class Fleet:
             # Not fatal: a restart would only learn the serials anew. Said again at each try.
             self._book.is_changed = True
             self._events.publish("unit.serials_not_saved", "error", cause=str(problem))
-            log.error("unit.serials_not_saved", cause=str(problem))

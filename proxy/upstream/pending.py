@@ -38,6 +38,7 @@ class PoolAccount:
         self.accepted = 0
         self.refused: dict[str, int] = {}
         self.unknown: dict[str, int] = {}
+        self.last_refusal: str | None = None
         self.accepted_work = 0.0
         self.latencies_s: deque[float] = deque(maxlen=LATENCY_SAMPLES)
         self.answers: deque[tuple[float, bool, float]] = deque(maxlen=RATE_SAMPLES)
@@ -114,7 +115,8 @@ class PendingShares:
         else:
             label = _label(code)
             account.refused[label] = account.refused.get(label, 0) + 1
-            self._settle(share.share_id, ShareState.REFUSED, f"{label}: {reason}" if reason else label)
+            account.last_refusal = reason or label
+            self._settle(share.share_id, ShareState.REFUSED, label)
         self._answered(share.unit, accepted)
         return True
 

@@ -310,6 +310,7 @@ class Pool:
             accepted_work=account.accepted_work,
             reconnects=self.reconnects,
             last_message=self.last_message,
+            last_refusal=account.last_refusal,
         )
 
 

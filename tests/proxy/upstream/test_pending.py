@@ -40,7 +40,7 @@ def test_case_62_an_answer_that_comes_twice_or_for_nobody_changes_nothing() -> N
     assert book.pending.answer(1, False, 21, "stale", 0.1)
     assert not book.pending.answer(1, True, None, None, 0.2)
     assert not book.pending.answer(99, True, None, None, 0.2)
-    assert book.ends == [(10, ShareState.REFUSED, "stale: stale")]
+    assert book.ends == [(10, ShareState.REFUSED, "stale")]
     assert book.account.refused == {"stale": 1}
 
 
