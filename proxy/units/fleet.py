@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import structlog
 import trio
 
 from proxy import config
@@ -22,6 +23,8 @@ from proxy.units.lifecycle import UnitLife
 from proxy.units.pace import Pace
 from proxy.units.unit import UnitImage, UnitState
 from proxy.views import UnitView
+
+log = structlog.get_logger()
 
 # Measured: 1,000 units in 0.6 s of wall time at 64; more in flight only waits for the same CPU.
 SWEEP_IN_FLIGHT = 64
