@@ -131,6 +131,8 @@ def test_unknown_is_two_dashes_with_a_reason_and_never_zero(site: FakeSite, page
 def test_values_follow_the_site_within_a_message(site: FakeSite, page: Page) -> None:
     site.events.publish("pool.switched", "warning", old="north", new="south")
     expect(page.locator("#events li").first).to_contain_text("pool.switched")
+    site.events.publish("heat.setpoint_changed", setpoint_w=1_355_391.7, limiter=None, decision_s=0.0041)
+    expect(page.locator("#events li").first).to_contain_text("setpoint 1.36 MW, limiter --, decision 4.10 ms")
     site.problems = ["ledger: cannot write; free the disk"]
     expect(page.locator("#notices")).to_contain_text("free the disk")
     site.problems = []

@@ -1,7 +1,7 @@
 // The page: puts what the stream brings in its places, and says how old it is. All state is the server's; nothing is decided here.
 
 import { Past, heatData, heatTrend, rejectData, rejectTrend, shareTrend } from "./charts.js";
-import { UNKNOWN, celsius, clock, clockWithOffset, count, duration, el, percent, shortTime, show, si, siPair, siText } from "./format.js";
+import { UNKNOWN, celsius, clock, clockWithOffset, count, duration, el, fact, percent, shortTime, show, si, siPair, siText } from "./format.js";
 import { LiveStream, request, storeKey } from "./stream.js";
 import { Units } from "./units.js";
 
@@ -139,7 +139,7 @@ function showPools() {
 // events and notices
 
 function eventLine(event) {
-  const facts = Object.entries(event.facts).map(([name, value]) => `${name} ${value === null ? UNKNOWN : value}`).join(", ");
+  const facts = Object.entries(event.facts).map(([name, value]) => fact(name, value)).join(", ");
   const abnormal = event.level === "warning" || event.level === "error";
   return el("li", { "data-seq": String(event.seq) },
     el("time", { class: "when", datetime: new Date(event.at_unix_s * 1000).toISOString() }, clock(event.at_unix_s)),

@@ -5,6 +5,8 @@ import { clock, siText } from "./format.js";
 const SPAN_S = 7200;
 const RATE_WINDOW_S = 60;
 const REJECT_WINDOW_S = 300; // rejects are rare: over a minute they would only look like noise
+const SECONDS_BELOW_S = 600; // a shorter axis names its seconds
+const SHORTEST_AXIS_S = 60;
 const REASONS = 4; // the rarer ones are added up
 const BAND = 0.02;
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 6]];
@@ -130,7 +132,7 @@ function axes(unitText, size = 62) {
   const grid = { stroke: colour("--hair"), width: 1 };
   const common = { stroke: colour("--muted"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui, sans-serif" };
   return [
-    { ...common, space: 90, size: 26, values: (_, ticks) => ticks.map((t) => clock(t, false)) },
+    { ...common, space: 84, size: 26, values: (_, ticks) => ticks.map((t) => clock(t, ticks.at(-1) - ticks[0] < SECONDS_BELOW_S)) },
     { ...common, space: 34, size, values: (_, ticks) => ticks.map(unitText) },
   ];
 }
@@ -141,7 +143,7 @@ function options(yRange, unitText) {
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
     padding: [6, 4, 0, 0],
     scales: {
-      x: { time: true, range: (_, low, high) => (high - low < 120 ? [high - 120, high] : [low, high]) },
+      x: { time: true, range: (_, low, high) => (high - low < SHORTEST_AXIS_S ? [high - SHORTEST_AXIS_S, high] : [low, high]) },
       y: { range: yRange },
     },
     axes: axes(unitText),
@@ -157,7 +159,7 @@ function closeRange(_, low, high) {
 }
 
 function fromZero(_, __, high) {
-  return [0, Math.max(high ?? 0, 1e-9) * 1.15 || 1];
+  return [0, high > 0 ? high * 1.15 : 1];
 }
 
 function legendDash(dash) {

@@ -6,6 +6,7 @@ const PREFIXES = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"],
 
 function digits(value) {
   const size = Math.abs(value);
+  if (size > 0 && size < 0.01) return value.toPrecision(2);
   return value.toFixed(size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : 2);
 }
 
@@ -29,6 +30,17 @@ export function siPair(a, b, unit) {
 export function siText(value, unit) {
   const { text, unit: shown } = si(value, unit);
   return shown ? `${text} ${shown}` : text;
+}
+
+const FACT_UNITS = { _w: (v) => siText(v, "W"), _wh: (v) => siText(v, "Wh"), _hps: (v) => siText(v, "H/s"), _c: (v) => `${celsius(v)} °C`, _s: shortTime };
+
+/** One fact of an event: its name says its unit, so "setpoint_w 1355391.7" becomes "setpoint 1.36 MW". */
+export function fact(name, value) {
+  if (value === null) return `${name.replaceAll("_", " ")} ${UNKNOWN}`;
+  if (typeof value !== "number") return `${name.replaceAll("_", " ")} ${value}`;
+  const unit = Object.keys(FACT_UNITS).find((ending) => name.endsWith(ending) && !name.endsWith("_unix_s"));
+  if (unit) return `${name.slice(0, -unit.length).replaceAll("_", " ")} ${FACT_UNITS[unit](value)}`;
+  return `${name.replaceAll("_", " ")} ${Number.isInteger(value) ? value : +value.toPrecision(4)}`;
 }
 
 export function percent(part, places = 1, signed = false) {
