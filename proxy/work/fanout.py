@@ -27,6 +27,10 @@ class FanOut:
         """Send `wire` to `channels` (already in the order of sending) by the coming steps; replaces what ran for this session."""
         self._running[session] = (wire, iter(channels))
 
+    def stop(self, session: UpstreamSession) -> None:
+        """Nobody of this session waits for a job any more."""
+        self._running.pop(session, None)
+
     def join(self, session: UpstreamSession, wire: WireJob, channels: Iterable[Channel]) -> None:
         """`channels` have come to this session: they and whoever still waits for its job get `wire`."""
         _, rest = self._running.get(session, (None, iter(())))

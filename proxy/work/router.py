@@ -96,8 +96,10 @@ class Router:
         self._clock = clock
         self._wall_clock = wall_clock
         self._ids = JobIds(first_job_id)
-        self._fan_out = FanOut(self._send_job)
+        self._fan_out = FanOut(self._send_next_job)
         self._orders: dict[UpstreamSession, tuple[float, list[Channel]]] = {}
+        self._twins: dict[str, dict[Channel, None]] = {}  # older connections of a unit that has a newer one
+        self._low_pools: set[str] = set()
 
     # -- towards the miners
 
@@ -109,6 +111,9 @@ class Router:
         channel.opened_s = now_s
         channel.vardiff = vardiff.start(self.policy, now_s, work.expected_hps, known_hps, suggested_difficulty)
         self.channels[channel] = None
+        twin = self.by_unit.get(channel.unit)
+        if twin is not None:
+            self._twins.setdefault(channel.unit, {})[twin] = None
         self.by_unit[channel.unit] = channel
         self._warn_of_small_search_space(channel, work.expected_hps or known_hps)
         self.attach(channel, self.choose_session(channel))
@@ -122,8 +127,7 @@ class Router:
         work = self.memory.of(channel.unit)
         work.remembered_hps = channel.vardiff.hashrate_hps
         work.last_share_s = channel.last_share_s if channel.last_share_s is not None else work.last_share_s
-        if self.by_unit.get(channel.unit) is channel:
-            del self.by_unit[channel.unit]
+        if not self._leave_to_twin(channel):
             self.on_left(channel.unit)
 
     def attach(self, channel: Channel, session: UpstreamSession | None) -> None:
@@ -139,7 +143,7 @@ class Router:
         if upstream is None:
             return
         # A unit that comes back to a job it knows gets a fresh ntime, or it would find the same shares again.
-        seen_s = max((sent.wire.ntime_ahead_s for sent in channel.jobs.values() if sent.wire.upstream is upstream), default=-1)
+        seen_s = _seen_s(channel, upstream)
         wire = self._first_wire(upstream) if seen_s < 0 else later_wire_job(upstream, self._ids, self._clock(), seen_s)
         if wire is not None:
             self._send_job(channel, wire)
@@ -154,7 +158,7 @@ class Router:
         for channel in channels:
             channel.session = session
         self._orders.pop(session, None)
-        wire = later_wire_job(upstream, self._ids, self._clock(), 0)
+        wire = later_wire_job(upstream, self._ids, self._clock(), max(_seen_s(channel, upstream) for channel in channels))
         if wire is not None:
             channels.sort(key=lambda channel: channel.vardiff.difficulty, reverse=True)
             self._fan_out.join(session, wire, channels)
@@ -192,8 +196,7 @@ class Router:
         session = channel.session
         if session is None or session.current is None:
             return
-        seen_s = channel.current.wire.ntime_ahead_s if channel.current and channel.current.wire.upstream is session.current else -1
-        wire = later_wire_job(session.current, self._ids, self._clock(), seen_s)
+        wire = later_wire_job(session.current, self._ids, self._clock(), _seen_s(channel, session.current))
         if wire is not None:
             self._send_job(channel, wire)
 
@@ -203,7 +206,10 @@ class Router:
         """A pool has a new job: it goes to every channel of that session."""
         wire = self._first_wire(upstream)
         session = upstream.session
+        if upstream.difficulty < self.policy.min_difficulty:
+            self._warn_of_low_difficulty(upstream)
         if len(self.channels) <= FAN_OUT_AT_ONCE:
+            self._fan_out.stop(session)
             for channel in list(self.channels):
                 if channel.session is session:
                     self._send_job(channel, wire)
@@ -275,6 +281,25 @@ class Router:
 
     # -- inside
 
+    def _leave_to_twin(self, channel: Channel) -> bool:
+        """Whether the unit of a channel that has gone is still here by another connection; the newest of them speaks for it."""
+        unit = channel.unit
+        twins = self._twins.get(unit, {})
+        if self.by_unit.get(unit) is not channel:
+            twins.pop(channel, None)
+        elif twins:
+            self.by_unit[unit], _ = twins.popitem()
+        else:
+            del self.by_unit[unit]
+        if not twins:
+            self._twins.pop(unit, None)
+        return unit in self.by_unit
+
+    def _send_next_job(self, channel: Channel, wire: WireJob) -> None:
+        """A unit's turn in a fan-out. One that was given fresh work of this job meanwhile keeps it."""
+        if channel.current is None or channel.current.wire.upstream is not wire.upstream:
+            self._send_job(channel, wire)
+
     def _send_job(self, channel: Channel, wire: WireJob) -> None:
         upstream = wire.upstream
         difficulty = self._difficulty(channel, upstream)
@@ -288,12 +313,16 @@ class Router:
         channel.link.send_job(sent, clean=clean, new_difficulty=last is None or last.difficulty != difficulty, new_mask=new_mask)
 
     def _difficulty(self, channel: Channel, upstream: UpstreamJob) -> float:
-        """What the channel is told: its own, but never above the pool's, or work that the pool would pay for is never sent."""
+        """What the channel is told: its own, but never above the pool's, or work that the pool would pay for is never sent.
+
+        Below the site's least it goes for no pool: every hash of the fleet would be a share.
+        """
+        asked = max(upstream.difficulty, self.policy.min_difficulty)
         if self._passes_difficulty_through:
-            return upstream.difficulty
+            return asked
         own = channel.vardiff.difficulty
         # A pool prints its difficulty with so many digits; one that is a power of two in truth must not fall to the next lower.
-        return own if own <= upstream.difficulty else floor_power_of_two(upstream.difficulty * (1 + 1e-9))
+        return own if own <= asked else floor_power_of_two(asked * (1 + 1e-9))
 
     def _first_wire(self, upstream: UpstreamJob) -> WireJob:
         return upstream.variants.get(0) or first_wire_job(upstream, self._ids)
@@ -366,7 +395,8 @@ class Router:
                 extranonce2=upstream.fit.pool_extranonce2(channel.prefix + share.extranonce2),
                 ntime=share.ntime,
                 nonce=share.nonce,
-                version_bits=share.version_bits,
+                # Some firmware always sends them, and a pool that never granted rolling refuses a share that has them.
+                version_bits=share.version_bits if upstream.job.version_mask else None,
                 work=upstream.difficulty * HASHES_PER_DIFFICULTY,
                 block=is_block,
             )
@@ -387,6 +417,19 @@ class Router:
         difficulty = sent.difficulty if sent is not None else 0.0
         self._ledger.count_rejected(channel.unit, pool, verdict.value, self._wall_clock(), difficulty)
 
+    def _warn_of_low_difficulty(self, upstream: UpstreamJob) -> None:
+        pool = upstream.session.pool
+        if pool not in self._low_pools:
+            self._low_pools.add(pool)
+            self._events.publish(
+                "pool.difficulty_low",
+                "warning",
+                pool=pool,
+                difficulty=upstream.difficulty,
+                least=self.policy.min_difficulty,
+                remedy="shares between the two are not found; if the pool is right, lower vardiff.min_difficulty",
+            )
+
     def _warn_of_small_search_space(self, channel: Channel, hashrate_hps: float | None) -> None:
         if not hashrate_hps:
             return
@@ -399,3 +442,9 @@ class Router:
                 seconds_to_exhaust=round(seconds, 3),
                 remedy="enable version rolling on the unit, or raise listen.extranonce2_bytes if every pool allows it",
             )
+
+
+def _seen_s(channel: Channel, upstream: UpstreamJob) -> int:
+    """How far ahead the latest ntime of this job is that the unit was ever sent; -1: it does not know the job."""
+    known = (*channel.jobs.values(), *channel.stale.values())
+    return max((sent.wire.ntime_ahead_s for sent in known if sent.wire.upstream is upstream), default=-1)
