@@ -191,9 +191,9 @@ class App:
         self.router.expect_hashrate(unit, hashrate_hps)
         self.assigner.power_changed(unit)
 
-    def _upkeep(self, sessions: list[Session]) -> None:
-        channels = [session.channel for session in sessions if isinstance(session, MinerSession) and session.channel is not None]
-        self.router.upkeep(channels, self.config.listen.keepalive_job_s)
+    def _upkeep(self, session: Session) -> None:
+        if isinstance(session, MinerSession) and session.channel is not None:
+            self.router.upkeep((session.channel,), self.config.listen.keepalive_job_s)
 
     def _identify(self, worker: str, address: str, quirks: Quirks) -> Identity | None:
         """A configured unit by its worker name and address; others only where the site lets anybody mine."""

@@ -33,6 +33,11 @@ class Session(Protocol):
         """The handshake is done."""
         ...
 
+    @property
+    def may_be_silent(self) -> bool:
+        """Nothing is expected from this miner for now: it was put to sleep."""
+        ...
+
 
 class Connection:
     """A non-blocking socket in the reactor. All methods are plain calls on the trio thread."""
@@ -47,6 +52,7 @@ class Connection:
         "blocked_since_s",
         "close_reason",
         "fd",
+        "is_broken",
         "last_read_s",
         "opened_s",
         "session",
@@ -69,6 +75,7 @@ class Connection:
         self.last_read_s = now_s
         self.blocked_since_s: float | None = None
         self.close_reason: str | None = None
+        self.is_broken = False
         self._transport = transport
         self._on_interest = on_interest
         self._unsent = b""
@@ -102,6 +109,13 @@ class Connection:
             self.hang_up(error.reason)
         finally:
             self.uncork()
+        if self._transport.ended is not None:
+            self.hang_up(self._transport.ended)
+
+    def secure(self, transport: Transport, now_s: float) -> None:
+        """Go on over another transport from here on, beginning with what it has read already."""
+        self._transport = transport
+        self.readable(now_s)
 
     def writable(self) -> None:
         """The socket takes bytes again."""
@@ -111,7 +125,7 @@ class Connection:
         self._put(unsent)
         if not self._unsent and self._pending_job is not None:
             job, self._pending_job = self._pending_job, None
-            self._put(job)
+            self._put_job(job)
         self._interest()
 
     def send(self, data: bytes) -> None:
@@ -126,10 +140,10 @@ class Connection:
         """Send a job; if the miner does not read, only the newest one waits."""
         if self._corked:
             self.uncork()
-        if self._unsent:
+        if self._unsent or self._pending_job is not None:
             self._pending_job = data
             return
-        self._put(data)
+        self._put_job(data)
         self._interest()
 
     def uncork(self) -> None:
@@ -143,7 +157,16 @@ class Connection:
         """Send what is ready, then mark for closing; the reactor closes (it must unregister first)."""
         self.uncork()
         if self.close_reason is None:
+            self._transport.farewell()
             self.close_reason = reason
+            self._on_interest(self)
+
+    def fail(self) -> None:
+        """Close because of a bug of ours in this connection's session: nothing more is sent."""
+        self.is_broken = True
+        self._corked = None
+        if self.close_reason is None:
+            self.close_reason = "internal error"
             self._on_interest(self)
 
     def _put(self, data: bytes) -> None:
@@ -164,6 +187,12 @@ class Connection:
             return
         if sent < len(data):
             self._unsent = data[sent:]
+
+    def _put_job(self, data: bytes) -> None:
+        self._put(data)
+        if len(self._unsent) == len(data):
+            # Not a byte of it has left, so a newer job may still take its place.
+            self._unsent, self._pending_job = b"", data
 
     def _interest(self) -> None:
         if self.wants_write != (self.blocked_since_s is not None) and self.close_reason is None:

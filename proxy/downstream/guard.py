@@ -11,6 +11,8 @@ import msgspec
 # Cost decays with this time constant; units are "one connection attempt".
 DECAY_S = 60.0
 HARD_LIMIT = 6_000.0
+# Where one address may hold more connections (a hall behind NAT), it may also reconnect with all of them, so many times in a row.
+RECONNECTS = 4.0
 COST_CONNECTION = 1.0
 COST_BROKEN_LINE = 50.0
 COST_REFUSED_SHARE = 0.5
@@ -29,21 +31,27 @@ class Guard:
     def __init__(self, max_connections: int, max_per_address: int, trusted_proxies: list[str]) -> None:
         self._max_connections = max_connections
         self._max_per_address = max_per_address
+        self._hard_limit = max(HARD_LIMIT, RECONNECTS * max_per_address)
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
         self._accounts: dict[str, _Account] = {}
         self.connections = 0
         self.refused = 0
 
-    def admit(self, address: str, now_s: float) -> str | None:
-        """Count one connection from `address`. A text: refused, and why."""
+    def admit(self, address: str, now_s: float, *, is_balancer: bool = False) -> str | None:
+        """Count one connection from `address`. A text: refused, and why.
+
+        `is_balancer`: a trusted one, who stands for everybody behind it. The limits of an address are for the miner's own, which
+        comes with the PROXY header.
+        """
         account = self._account(address, now_s)
-        account.cost += COST_CONNECTION
         if self.connections >= self._max_connections:
             return self._refuse("the site has as many connections as listen.max_connections allows")
-        if account.connections >= self._max_per_address:
-            return self._refuse("this address has as many connections as listen.max_connections_per_address allows")
-        if account.cost > HARD_LIMIT:
-            return self._refuse("this address sent too much nonsense lately")
+        if not is_balancer:
+            account.cost += COST_CONNECTION
+            if account.connections >= self._max_per_address:
+                return self._refuse("this address has as many connections as listen.max_connections_per_address allows")
+            if account.cost > self._hard_limit:
+                return self._refuse("this address sent too much nonsense lately")
         account.connections += 1
         self.connections += 1
         return None
@@ -60,7 +68,7 @@ class Guard:
         """Add to the address's cost; False when it is over the limit."""
         account = self._account(address, now_s)
         account.cost += cost
-        return account.cost <= HARD_LIMIT
+        return account.cost <= self._hard_limit
 
     def trusts_proxy(self, address: str) -> bool:
         """May this peer tell us another address by the PROXY protocol?"""

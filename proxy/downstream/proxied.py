@@ -1,4 +1,7 @@
-"""The first bytes of a connection that comes through a load balancer: learn the miner's address, then make its session."""
+"""The first bytes of a connection that comes through a load balancer: learn the miner's address, then make its session.
+
+The header comes before everything else, TLS included: a balancer that passes TLS through writes it in plain text.
+"""
 
 from collections.abc import Callable
 
@@ -11,20 +14,27 @@ from proxy.downstream.proxy_protocol import parse_proxy_header
 class ProxiedStart:
     """Stands in for the session until the header is complete."""
 
-    __slots__ = ("_connection", "_data", "_guard", "_make_session")
+    __slots__ = ("_begin", "_connection", "_data", "_guard", "_make_session")
 
     is_ready = False
+    may_be_silent = False
 
-    def __init__(self, connection: Connection, guard: Guard, make_session: Callable[[Connection], Session]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        guard: Guard,
+        make_session: Callable[[Connection], Session],
+        begin: Callable[[Connection, bytes], None],
+    ) -> None:
+        """`begin` gets what follows the header, once the connection has its session."""
         self._connection = connection
         self._guard = guard
         self._make_session = make_session
+        self._begin = begin
         self._data = b""
 
     def receive(self, data: bytes) -> None:
         """Collect the header; then hand the connection, and what follows the header, to its session."""
-        if not self._guard.trusts_proxy(self._connection.address):
-            raise RemoteProtocolError(f"{self._connection.address} may not send PROXY headers (listen.proxy_protocol_from)")
         self._data += data
         header = parse_proxy_header(self._data)
         if header is None:
@@ -39,9 +49,7 @@ class ProxiedStart:
             self._guard.leave(connection.address, now_s)
             connection.address = header.address
         connection.session = self._make_session(connection)
-        rest = self._data[header.size :]
-        if rest:
-            connection.session.receive(rest)
+        self._begin(connection, self._data[header.size :])
 
     def closed(self, reason: str) -> None:
         """Nothing was begun."""

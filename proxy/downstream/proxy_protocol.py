@@ -34,6 +34,16 @@ def parse_proxy_header(data: bytes) -> ProxyHeader | None:
     raise RemoteProtocolError("no PROXY protocol header, which listen.proxy_protocol = 'required' demands")
 
 
+def plain_address(text: str) -> str:
+    """An address as units are configured: ::ffff:10.0.0.1, which a dual-stack socket shows, is 10.0.0.1.
+
+    Raises ValueError for what is no address.
+    """
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
 def _parse_v1(data: bytes) -> ProxyHeader | None:
     end = data.find(b"\r\n", 0, V1_MAX_BYTES)
     if end < 0:
@@ -46,10 +56,10 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
     if len(words) != 6 or words[1] not in ("TCP4", "TCP6") or not (words[4].isdigit() and words[5].isdigit()):
         raise RemoteProtocolError("malformed PROXY v1 header")
     try:
-        address = ipaddress.ip_address(words[2])
+        address = plain_address(words[2])
     except ValueError:
         raise RemoteProtocolError("malformed address in PROXY v1 header") from None
-    return ProxyHeader(str(address), end + 2)
+    return ProxyHeader(address, end + 2)
 
 
 def _parse_v2(data: bytes) -> ProxyHeader | None:
@@ -66,4 +76,4 @@ def _parse_v2(data: bytes) -> ProxyHeader | None:
     address_size = {1: 4, 2: 16}.get(family >> 4)
     if address_size is None or length < 2 * address_size + 4:
         raise RemoteProtocolError("PROXY v2 header of an unknown address family")
-    return ProxyHeader(str(ipaddress.ip_address(data[16 : 16 + address_size])), size)
+    return ProxyHeader(plain_address(str(ipaddress.ip_address(data[16 : 16 + address_size]))), size)

@@ -19,6 +19,7 @@ from proxy.config import Listen
 from proxy.downstream.connection import Connection, Session
 from proxy.downstream.guard import COST_BROKEN_LINE, Guard
 from proxy.downstream.proxied import ProxiedStart
+from proxy.downstream.proxy_protocol import plain_address
 from proxy.downstream.transport import PlainTransport, TlsTransport, Transport
 
 log = structlog.get_logger()
@@ -42,8 +43,8 @@ EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 class Reactor:
     """Owns the listening sockets and all connections.
 
-    make_session: called for each admitted connection. fan_out: (is one pending, send the next n). upkeep: called with the
-    connections of each sweep slice.
+    make_session: called for each admitted connection. fan_out: (is one pending, send the next n). upkeep: called for each session
+    once a sweep.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Reactor:
         make_session: Callable[[Connection], Session],
         fan_out_pending: Callable[[], bool],
         fan_out_step: Callable[[int], None],
-        upkeep: Callable[[list[Session]], None],
+        upkeep: Callable[[Session], None],
         tls_context: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
@@ -71,7 +72,9 @@ class Reactor:
         self._closing: deque[Connection] = deque()
         self._sweep_begun_s = 0.0
         self._to_sweep: deque[Connection] = deque()
-        self._accept_after_s = 0.0
+        self._accept_after_s: float | None = None  # set while the socket table is full
+        self._is_exhausted = False
+        self._is_closed = False
         self.turns = 0
         self.longest_turn_s = 0.0
         self.bugs = 0
@@ -86,8 +89,9 @@ class Reactor:
         return [listener.getsockname()[:2] for listener, _ in self._listeners.values()]
 
     def wake(self) -> None:
-        """There is a fan-out to do."""
-        os.eventfd_write(self._wake_fd, 1)
+        """There is a fan-out to do. Nothing after the end: others may still be on their way out."""
+        if not self._is_closed:
+            os.eventfd_write(self._wake_fd, 1)
 
     def listen(self) -> None:
         """Open the listening sockets. Raises OSError, with the address in its text, when one cannot be had."""
@@ -107,7 +111,7 @@ class Reactor:
                 if self._fan_out_pending() or self._to_sweep:
                     await trio.lowlevel.checkpoint()
                 else:
-                    with trio.move_on_after(SWEEP_PERIOD_S):
+                    with trio.move_on_after(SWEEP_PERIOD_S if self._accept_after_s is None else ACCEPT_PAUSE_S):
                         await trio.lowlevel.wait_readable(self._epoll.fileno())
                 self._turn(trio.current_time())
         finally:
@@ -125,8 +129,11 @@ class Reactor:
             else:
                 self._serve(fd, events, now_s)
         if self._fan_out_pending():
-            self._fan_out_step(JOBS_PER_SLICE)
+            self._guarded_fan_out()
         self._close_marked(now_s)
+        if self._accept_after_s is not None and now_s >= self._accept_after_s:
+            self._listen_for(select.EPOLLIN)
+            self._accept_after_s = None
         for fd in accepting:
             self._accept(fd, now_s)
         self._sweep(now_s)
@@ -144,13 +151,18 @@ class Reactor:
                 connection.readable(now_s)
         except Exception:
             # One session's bug must not end the others.
-            self.bugs += 1
             log.exception("connection.bug", address=connection.address)
-            connection.hang_up("internal error")
+            connection.fail()
+
+    def _guarded_fan_out(self) -> None:
+        try:
+            self._fan_out_step(JOBS_PER_SLICE)
+        except Exception:
+            # The iterator has passed whoever caused it: the next step goes on behind him.
+            self.bugs += 1
+            log.exception("fan_out.bug")
 
     def _accept(self, fd: int, now_s: float) -> None:
-        if now_s < self._accept_after_s:
-            return
         listener, is_tls = self._listeners[fd]
         for _ in range(ACCEPTS_PER_TURN):
             try:
@@ -159,32 +171,63 @@ class Reactor:
                 return
             except OSError as error:
                 if error.errno in EXHAUSTED:
-                    self._accept_after_s = now_s + ACCEPT_PAUSE_S
-                    log.warning("listener.exhausted", error=error.strerror, remedy="raise the limit of open files (LimitNOFILE)")
+                    self._pause_accepting(error, now_s)
                     return
                 continue
-            refusal = self._guard.admit(peer[0], now_s)
+            if self._is_exhausted:
+                self._is_exhausted = False
+                log.info("listener.recovered")
+            address = plain_address(peer[0])
+            refusal = self._admit(address, now_s)
             if refusal is not None:
                 sock.close()
-                log.debug("connection.refused", address=peer[0], reason=refusal)
+                log.debug("connection.refused", address=address, reason=refusal)
                 continue
-            self._take(sock, peer[0], is_tls, now_s)
+            try:
+                self._take(sock, address, is_tls, now_s)
+            except Exception:
+                self.bugs += 1
+                log.exception("connection.bug", address=address)
+                self._guard.leave(address, now_s)
+                sock.close()
+
+    def _pause_accepting(self, error: OSError, now_s: float) -> None:
+        """The listeners stay readable, so they are not even looked at for a while. Said once, not ten times a second."""
+        self._listen_for(0)
+        self._accept_after_s = now_s + ACCEPT_PAUSE_S
+        if not self._is_exhausted:
+            self._is_exhausted = True
+            log.warning("listener.exhausted", error=error.strerror, remedy="raise the limit of open files (LimitNOFILE)")
+
+    def _listen_for(self, events: int) -> None:
+        for fd in self._listeners:
+            self._epoll.modify(fd, events)
+
+    def _admit(self, address: str, now_s: float) -> str | None:
+        is_balancer = self._config.proxy_protocol == "required"
+        if is_balancer and not self._guard.trusts_proxy(address):
+            return "this address is no load balancer of listen.proxy_protocol_from"
+        return self._guard.admit(address, now_s, is_balancer=is_balancer)
 
     def _take(self, sock: socket.socket, address: str, is_tls: bool, now_s: float) -> None:
         _tune(sock)
         transport: Transport = PlainTransport(sock)
-        if is_tls and self._tls_context is not None:
-            transport = TlsTransport(sock, self._tls_context)
+        tls_context = self._tls_context if is_tls else None
+        is_proxied = self._config.proxy_protocol == "required"
+        if tls_context is not None and not is_proxied:
+            transport = TlsTransport(sock, tls_context)
         connection = Connection(sock, address, transport, now_s, self._interest_changed)
-        if self._config.proxy_protocol == "required":
-            connection.session = ProxiedStart(connection, self._guard, self._make_session)
+        if is_proxied:
+            begin = _begin_plain if tls_context is None else _begin_tls(tls_context)
+            connection.session = ProxiedStart(connection, self._guard, self._make_session, begin)
         else:
             connection.session = self._make_session(connection)
-        self._connections[connection.fd] = connection
         self._epoll.register(connection.fd, select.EPOLLIN)
+        self._connections[connection.fd] = connection
 
     def _interest_changed(self, connection: Connection) -> None:
         if connection.close_reason is not None:
+            self.bugs += connection.is_broken
             self._closing.append(connection)
             self.wake()
         elif connection.wants_write:
@@ -217,16 +260,21 @@ class Reactor:
                 return
             self._sweep_begun_s = now_s
             self._to_sweep.extend(self._connections.values())
-        sessions: list[Session] = []
         for _ in range(min(SWEEP_SLICE, len(self._to_sweep))):
             connection = self._to_sweep.popleft()
             reason = self._overdue(connection, now_s)
             if reason is not None:
                 connection.hang_up(reason)
             elif connection.close_reason is None:
-                sessions.append(connection.session)
+                self._look_after(connection)
         self._close_marked(now_s)
-        self._upkeep(sessions)
+
+    def _look_after(self, connection: Connection) -> None:
+        try:
+            self._upkeep(connection.session)
+        except Exception:
+            log.exception("connection.bug", address=connection.address)
+            connection.fail()
 
     def _overdue(self, connection: Connection, now_s: float) -> str | None:
         config = self._config
@@ -235,7 +283,7 @@ class Reactor:
         if not connection.session.is_ready and now_s - connection.opened_s > config.handshake_timeout_s:
             self._guard.charge(connection.address, COST_BROKEN_LINE, now_s)
             return f"no subscribe and authorize within {config.handshake_timeout_s:g} s"
-        if now_s - connection.last_read_s > config.idle_timeout_s:
+        if now_s - connection.last_read_s > config.idle_timeout_s and not connection.session.may_be_silent:
             return f"silent for {config.idle_timeout_s:g} s"
         return None
 
@@ -243,10 +291,23 @@ class Reactor:
         for connection in list(self._connections.values()):
             connection.hang_up("the proxy stops")
             self._close(connection, connection.opened_s)
+        self._is_closed = True
         for listener, _ in self._listeners.values():
             listener.close()
         os.close(self._wake_fd)
         self._epoll.close()
+
+
+def _begin_plain(connection: Connection, rest: bytes) -> None:
+    if rest:
+        connection.session.receive(rest)
+
+
+def _begin_tls(context: ssl.SSLContext) -> Callable[[Connection, bytes], None]:
+    def begin(connection: Connection, rest: bytes) -> None:
+        connection.secure(TlsTransport(connection.sock, context, rest), connection.last_read_s)
+
+    return begin
 
 
 def _open_listener(host: str, port: int) -> socket.socket:

@@ -17,12 +17,21 @@ class Transport(Protocol):
         """Bytes wait inside."""
         ...
 
+    @property
+    def ended(self) -> str | None:
+        """Why nothing more will come, when that came together with the last bytes; else None."""
+        ...
+
     def receive(self, size: int) -> bytes:
         """Bytes for the session; b"" when what came was not for it. Raises BlockingIOError, TransportClosed, OSError."""
         ...
 
     def send(self, data: bytes) -> int:
         """How many bytes were taken. Raises BlockingIOError, OSError."""
+        ...
+
+    def farewell(self) -> None:
+        """Say that we end, where the protocol has a word for it. Never raises."""
         ...
 
 
@@ -32,6 +41,7 @@ class PlainTransport:
     __slots__ = ("_sock",)
 
     wants_write = False
+    ended = None
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -47,6 +57,9 @@ class PlainTransport:
         """How many bytes were taken. Raises BlockingIOError, OSError."""
         return self._sock.send(data)
 
+    def farewell(self) -> None:
+        """Closing the socket says it."""
+
 
 class TlsTransport:
     """The same through an SSLObject: handshake and records inside `receive` and `send`.
@@ -54,10 +67,13 @@ class TlsTransport:
     A record once made must be sent, so `send` takes all or nothing of `data` and keeps cipher text that the kernel did not take.
     """
 
-    __slots__ = ("_cipher_out", "_incoming", "_outgoing", "_plain", "_tls", "wants_write")
+    __slots__ = ("_cipher_out", "_early", "_incoming", "_outgoing", "_plain", "_tls", "ended", "wants_write")
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, early: bytes = b"") -> None:
+        """`early`: what was read from the socket already; the first `receive` takes it from here."""
         self.wants_write = False
+        self.ended: str | None = None
+        self._early = early
         self._plain = PlainTransport(sock)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -66,13 +82,12 @@ class TlsTransport:
 
     def receive(self, size: int) -> bytes:
         """Plain text; b"" when only handshake bytes came. Raises as PlainTransport.receive does."""
-        self._incoming.write(self._plain.receive(size))
+        early, self._early = self._early, b""
+        self._incoming.write(early or self._plain.receive(size))
         try:
             return self._read_all()
         except ssl.SSLWantReadError:
             return b""
-        except ssl.SSLError as error:
-            raise TransportClosed(f"TLS: {error.reason or error}") from error
         finally:
             self._push()
 
@@ -90,18 +105,32 @@ class TlsTransport:
         self._push()
         return taken
 
+    def farewell(self) -> None:
+        """close_notify: without it the peer cannot tell our end from an attacker's."""
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLError, OSError):
+            pass  # it has been said now, or there was no session to end
+        try:
+            self._push()
+        except OSError:
+            pass  # the peer has left before us
+
     def _read_all(self) -> bytes:
+        """Every record that is whole. An end behind good bytes is kept in `ended`: the bytes still count."""
         parts: list[bytes] = []
-        while True:
-            try:
-                part = self._tls.read(16_384)
-            except ssl.SSLWantReadError:
-                if parts:
-                    return b"".join(parts)
+        try:
+            while part := self._tls.read(16_384):
+                parts.append(part)
+            self.ended = "closed by the miner"
+        except ssl.SSLWantReadError:
+            if not parts:
                 raise
-            if not part:
-                raise TransportClosed("closed by the miner")
-            parts.append(part)
+        except ssl.SSLError as error:
+            self.ended = f"TLS: {error.reason or error}"
+        if not parts and self.ended is not None:
+            raise TransportClosed(self.ended)
+        return b"".join(parts)
 
     def _push(self) -> None:
         if self._outgoing.pending:

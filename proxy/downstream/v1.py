@@ -4,7 +4,7 @@ It does NOT judge shares, choose pools or difficulties, and it never waits.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol
 
 import msgspec
 import structlog
@@ -75,6 +75,22 @@ class MinerServer:
         return MinerSession(self, connection)
 
 
+P = ParamSpec("P")
+
+
+def _contained(call: "Callable[Concatenate[MinerSession, P], None]") -> "Callable[Concatenate[MinerSession, P], None]":
+    """What calls such a method serves many miners: a bug in it ends this one's connection and reaches nobody else."""
+
+    def contained(session: "MinerSession", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            call(session, *args, **kwargs)
+        except Exception:
+            log.exception("connection.bug", address=session._connection.address, doing=call.__name__)
+            session._connection.fail()
+
+    return contained
+
+
 class MinerSession:
     """One miner. Also the `ChannelLink` of its channel."""
 
@@ -111,6 +127,11 @@ class MinerSession:
     def is_ready(self) -> bool:
         """Subscribed and authorized."""
         return self._channel is not None
+
+    @property
+    def may_be_silent(self) -> bool:
+        """It was commanded to sleep."""
+        return self._channel is not None and self._channel.vardiff.expected_hps == 0
 
     @property
     def channel(self) -> Channel | None:
@@ -274,6 +295,7 @@ class MinerSession:
 
     # -- from the router: see ChannelLink
 
+    @_contained
     def send_job(self, sent: SentJob, *, clean: bool, new_difficulty: bool, new_mask: bool) -> None:
         """Difficulty and mask first where they changed, then the job; one write."""
         key = "v1-clean" if clean else "v1"
@@ -286,16 +308,19 @@ class MinerSession:
             line = self._protocol.set_version_mask(sent.version_mask) + line
         self._connection.send_job(line)
 
+    @_contained
     def answer_accepted(self, token: object) -> None:
         """Queue `true`."""
         assert isinstance(token, bytes)
         self._queued += self._protocol.accepted(token)
 
+    @_contained
     def answer_rejected(self, token: object, verdict: Verdict) -> None:
         """Queue a refusal."""
         assert isinstance(token, bytes)
         self._queued += self._protocol.rejected(token, verdict)
 
+    @_contained
     def flush(self) -> None:
         """Send what was queued."""
         queued, self._queued = self._queued, b""
