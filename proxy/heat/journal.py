@@ -1,4 +1,4 @@
-"""What heat control leaves behind: demands, decisions, commands and energies, in ledger, event list and log.
+"""What heat control leaves behind: demands, decisions, commands and energies, in the ledger and (for people) as events.
 
 It decides nothing and reads back only what the next run of the process must know: the newest demand of every source.
 """
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
-import structlog
 
 from proxy.events import EventLog
 from proxy.heat import arbitrate
@@ -15,8 +14,6 @@ from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, check_f
 from proxy.heat.energy import Meter, Powers
 from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
 from proxy.units.unit import UnitImage
-
-log = structlog.get_logger()
 
 
 class LedgerPort(Protocol):
@@ -114,7 +111,7 @@ class Journal:
             self._store(meter.close())
 
     def tell(self, decision: Decision) -> None:
-        """One log line, event and ledger row for each change of rung or set-point; none for a cycle that changed nothing."""
+        """One event and one ledger row for each change of rung or set-point; none for a cycle that changed nothing."""
         if not self._is_news(decision):
             return
         ruling = decision.ruling
@@ -130,7 +127,6 @@ class Journal:
             "limiter": decision.limiter,
             "marginal_price_per_kwh": decision.marginal_price_per_kwh,
         }
-        log.info("heat.setpoint_changed", **facts)
         self._events.publish("heat.setpoint_changed", "info" if ruling.rung is arbitrate.Rung.LIVE else "warning", **facts)
         self._ledger.record_setpoint(
             SetpointRecord(

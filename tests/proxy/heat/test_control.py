@@ -359,10 +359,9 @@ def test_too_many_planned_demands_are_refused(rig: Make) -> None:
 
 def test_one_record_for_each_change_of_the_set_point(rig: Make) -> None:
     site = rig(60)
-    with structlog.testing.capture_logs() as logs:
-        site.ask(400_000.0)
-        site.run(3_600)
-        changes = [entry for entry in logs if entry["event"] == "heat.setpoint_changed"]
+    site.ask(400_000.0)
+    site.run(3_600)
+    changes = names(site, "heat.setpoint_changed")
     assert 0 < len(changes) <= 12
     assert len(changes) == len(site.ledger.setpoints) == site.control.view().setpoint_changes
     assert changes[-1]["ladder"] == "LIVE"
