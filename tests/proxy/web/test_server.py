@@ -54,6 +54,17 @@ async def test_serve_reports_its_url_and_ends_when_cancelled() -> None:
         assert probe.connect_ex(("127.0.0.1", int(url.rsplit(":", 1)[1]))) != 0
 
 
+async def test_cancelling_ends_a_server_that_has_a_live_page_open() -> None:
+    web = WebContext(FakeSite(Clock()))
+    async with httpx.AsyncClient(trust_env=False) as client, trio.open_nursery() as nursery:
+        url = await nursery.start(partial(serve_context, web, "127.0.0.1:0"))
+        async with client.stream("GET", f"{url}/events") as response:
+            assert await anext(response.aiter_bytes())
+            assert web.live.client_count == 1
+            nursery.cancel_scope.cancel()
+    assert web.live.client_count == 0
+
+
 async def test_shutdown_ends_live_streams_in_order() -> None:
     web, stop = WebContext(FakeSite(Clock())), trio.Event()
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
