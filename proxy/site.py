@@ -135,7 +135,7 @@ class LiveSite:
 
     def command_unit(self, unit_id: str, level: int, actor: str) -> str | None:
         """See Site."""
-        problem = self._fleet.command(unit_id, level, f"by hand: {actor}", self._clock())
+        problem = self._heat.command_unit(unit_id, level, actor, self._clock())
         self._audit(actor, "unit.level", unit_id, str(level), problem or "done")
         return problem
 

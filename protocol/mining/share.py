@@ -63,16 +63,13 @@ def check_share(
     target, version_mask: as told to this channel with the job. extranonce: the unit's whole extranonce (prefix and rolled part),
     which must be `extranonce_size` bytes. version_bits: the rolled bits as submitted, None when the parameter was absent.
     Precedence: size, bits outside the mask, the hash against the network target (BLOCK whatever the time says), time, the hash
-    against the unit's target. BIP 320: header version = (job version & ~mask) | (bits & mask).
+    against the unit's target.
     """
     if len(extranonce) != extranonce_size:
         return _BAD_EXTRANONCE
-    if version_bits is None:
-        version = job.version
-    elif version_bits & ~version_mask:
+    if version_bits is not None and version_bits & ~version_mask:
         return _BAD_VERSION
-    else:
-        version = (job.version & ~version_mask) | version_bits
+    version = header_version(job, version_mask, version_bits)
     block_hash = hash_share(job, extranonce, ntime, nonce, version)
     hash_value = int.from_bytes(block_hash, "little")
     if hash_value <= job.network_target:
@@ -80,6 +77,11 @@ def check_share(
     if not job.min_ntime <= ntime <= job.max_ntime:
         return _BAD_NTIME
     return Judgement(Verdict.VALID if hash_value <= target else Verdict.LOW_DIFFICULTY, block_hash, hash_value)
+
+
+def header_version(job: Job, version_mask: int, version_bits: int | None) -> int:
+    """The whole version of a share's header (BIP 320): the job's, with the bits inside the mask replaced; None: none were rolled."""
+    return job.version if version_bits is None else (job.version & ~version_mask) | version_bits
 
 
 def hash_share(job: Job, extranonce: bytes, ntime: int, nonce: int, version: int) -> bytes:

@@ -26,7 +26,8 @@ class ForwardedShare(msgspec.Struct, frozen=True, gc=False):
     extranonce2: bytes  # the pool's, padding and unit id included
     ntime: int
     nonce: int
-    version_bits: int | None
+    version_bits: int | None  # as submitted, for SV1
+    version: int  # the whole header version, for SV2
     work: float  # expected hashes at the pool's difficulty
     block: bool
 
@@ -53,10 +54,23 @@ class UpstreamJob:
     """One job of one upstream session.
 
     `epoch` rises with each clean job of the session: two jobs of one epoch may both be worked on. `retired` is set when a later
-    epoch began. `difficulty` is the pool's share difficulty that came with the job.
+    epoch began. `difficulty` is the pool's share difficulty that came with the job. `fresh_from_s`: what lies below, in seconds
+    ahead of the job's ntime, was searched before.
     """
 
-    __slots__ = ("arrived_s", "difficulty", "epoch", "fit", "job", "retired", "seen", "session", "upstream_id", "variants")
+    __slots__ = (
+        "arrived_s",
+        "difficulty",
+        "epoch",
+        "fit",
+        "fresh_from_s",
+        "job",
+        "retired",
+        "seen",
+        "session",
+        "upstream_id",
+        "variants",
+    )
 
     def __init__(
         self,
@@ -77,8 +91,15 @@ class UpstreamJob:
         self.epoch = epoch
         self.arrived_s = arrived_s
         self.retired = False
+        self.fresh_from_s = 0
         self.seen: set[bytes] = set()
         self.variants: dict[int, WireJob] = {}
+
+    def continues(self, earlier: "UpstreamJob") -> None:
+        """The pool sent the work of `earlier` again: what was found stays found, and the search goes on where it ended."""
+        self.seen = earlier.seen
+        searched_s = max(earlier.variants, default=earlier.fresh_from_s - 1)
+        self.fresh_from_s = max(0, earlier.job.ntime + searched_s + 1 - self.job.ntime)
 
 
 class WireJob:
@@ -120,6 +141,17 @@ class JobIds:
         return f"{self._next:x}"
 
 
+def is_same_work(one: Job, other: Job) -> bool:
+    """Everything that is hashed is the same, but for the time."""
+    return (
+        one.prev_hash == other.prev_hash
+        and one.coinbase_prefix == other.coinbase_prefix
+        and one.coinbase_suffix == other.coinbase_suffix
+        and one.merkle_path == other.merkle_path
+        and (one.version, one.nbits) == (other.version, other.nbits)
+    )
+
+
 def first_wire_job(upstream: UpstreamJob, ids: JobIds) -> WireJob:
     """The job as the pool sent it, under an id of ours."""
     wire = WireJob(ids.next_id(), upstream, upstream.job, 0)
@@ -143,7 +175,7 @@ def later_wire_job(upstream: UpstreamJob, ids: JobIds, now_s: float, newer_than:
     Variants are shared between units: one for each second. The result is ahead of `newer_than` seconds. None: the job is too old to
     be stretched further.
     """
-    ahead_s = max(int(now_s - upstream.arrived_s), newer_than + 1, 1)
+    ahead_s = max(int(now_s - upstream.arrived_s), newer_than + 1, upstream.fresh_from_s, 1)
     if ahead_s > MAX_NTIME_AHEAD_S:
         return None
     wire = upstream.variants.get(ahead_s)

@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 
 from protocol.bitcoin.target import HASHES_PER_DIFFICULTY, floor_power_of_two
-from protocol.mining.share import Judgement, Verdict
+from protocol.mining.share import Judgement, Verdict, header_version
 from proxy.events import EventLog
 from proxy.ledger.records import ShareRecord
 from proxy.work import vardiff
@@ -325,7 +325,8 @@ class Router:
         return own if own <= asked else floor_power_of_two(asked * (1 + 1e-9))
 
     def _first_wire(self, upstream: UpstreamJob) -> WireJob:
-        return upstream.variants.get(0) or first_wire_job(upstream, self._ids)
+        fresh = later_wire_job(upstream, self._ids, self._clock(), -1) if upstream.fresh_from_s else None
+        return fresh or upstream.variants.get(0) or first_wire_job(upstream, self._ids)
 
     def _order(self, session: UpstreamSession) -> list[Channel]:
         now_s = self._clock()
@@ -347,7 +348,7 @@ class Router:
         forwarded = is_block or judgement.hash_value <= upstream.job.target
         share_id = self._ledger.next_share_id()
         if forwarded:
-            refusal = self._forward(session, share_id, channel, share, upstream, is_block)
+            refusal = self._forward(share_id, channel, share, sent, is_block)
             if refusal is not None:
                 return refusal
         difficulty = sent.difficulty
@@ -378,13 +379,14 @@ class Router:
 
     def _forward(
         self,
-        session: UpstreamSession,
         share_id: int,
         channel: Channel,
         share: ShareCoordinates,
-        upstream: UpstreamJob,
+        sent: SentJob,
         is_block: bool,
     ) -> Verdict | None:
+        upstream = sent.wire.upstream
+        session = upstream.session
         if not session.is_alive and not is_block:
             return Verdict.POOL_GONE
         taken = session.submit(
@@ -397,6 +399,7 @@ class Router:
                 nonce=share.nonce,
                 # Some firmware always sends them, and a pool that never granted rolling refuses a share that has them.
                 version_bits=share.version_bits if upstream.job.version_mask else None,
+                version=header_version(upstream.job, sent.version_mask, share.version_bits),
                 work=upstream.difficulty * HASHES_PER_DIFFICULTY,
                 block=is_block,
             )

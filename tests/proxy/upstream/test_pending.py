@@ -11,7 +11,7 @@ WORK = 2.0**32
 
 
 def share(share_id: int) -> ForwardedShare:
-    return ForwardedShare(share_id, "unit-1", "job", b"\x00" * 4, 1, 2, None, WORK, False)
+    return ForwardedShare(share_id, "unit-1", "job", b"\x00" * 4, 1, 2, None, 0x20000000, WORK, False)
 
 
 class Book:
