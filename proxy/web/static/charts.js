@@ -141,9 +141,9 @@ function options(yRange, unitText) {
   return {
     legend: { show: true, live: true, markers: { width: 2, fill: () => "transparent", dash: (u, i) => legendDash(u.series[i].dash) } },
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
-    padding: [6, 4, 0, 0],
+    padding: [6, 18, 0, 0],
     scales: {
-      x: { time: true, range: (_, low, high) => (high - low < SHORTEST_AXIS_S ? [high - SHORTEST_AXIS_S, high] : [low, high]) },
+      x: { time: true, range: (_, low, high) => [low, Math.max(high, low + SHORTEST_AXIS_S)] },
       y: { range: yRange },
     },
     axes: axes(unitText),
@@ -166,6 +166,7 @@ function legendDash(dash) {
   return !dash?.length ? "solid" : dash[0] < 4 ? "dotted" : "dashed";
 }
 
+const points = { show: false }; // a line, however young it is
 const time = { label: "time", value: (_, t) => (t === null ? "--" : clock(t)) };
 
 export function heatTrend(node) {
@@ -174,10 +175,10 @@ export function heatTrend(node) {
     ...options(closeRange, (v) => siText(v, "W")),
     series: [
       time,
-      { label: "delivered", stroke: colour("--text"), width: 2, value, spanGaps: false },
-      { label: "demand", stroke: colour("--setpoint"), width: 2, dash: [7, 4], value, paths: uPlot.paths.stepped({ align: 1 }) },
-      { label: "+2 %", class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
-      { label: "-2 %", class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } },
+      { label: "delivered", stroke: colour("--text"), width: 2, value, points },
+      { label: "demand", stroke: colour("--setpoint"), width: 2, dash: [7, 4], value, paths: uPlot.paths.stepped({ align: 1 }), points },
+      { label: "+2 %", class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points },
+      { label: "-2 %", class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points },
     ],
     bands: [{ series: [3, 4], fill: colour("--band") }],
   }));
@@ -193,7 +194,7 @@ export function shareTrend(node) {
     ...options(fromZero, (v) => `${+v.toPrecision(3)}/s`),
     series: [
       time,
-      { label: "accepted by pools", stroke: colour("--text"), width: 2, value: (_, v) => (v === null ? "--" : `${v.toFixed(1)} /s`) },
+      { label: "accepted by pools", stroke: colour("--text"), width: 2, points, value: (_, v) => (v === null ? "--" : `${v.toFixed(1)} /s`) },
     ],
   }));
 }
@@ -208,6 +209,7 @@ export function rejectTrend(node) {
         label,
         stroke: colour(inks[i % inks.length]),
         width: 1.5,
+        points,
         dash: DASHES[i % DASHES.length],
         value: (_, v) => (v === null ? "--" : `${v.toFixed(1)} /min`),
       })),
