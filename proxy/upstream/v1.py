@@ -24,7 +24,7 @@ from proxy.errors import PoolError
 from proxy.events import EventLog
 from proxy.upstream.pending import PendingShares
 from proxy.work.geometry import Fit, Geometry, explain_misfit, fit
-from proxy.work.jobs import ForwardedShare, UpstreamJob
+from proxy.work.jobs import ForwardedShare, UpstreamJob, is_same_work
 
 log = structlog.get_logger()
 
@@ -209,10 +209,14 @@ class V1Session:
                 continue
             if not data:
                 raise PoolError("closed by the pool")
-            self._protocol.feed(data)
-            while (event := self._protocol.next_event()) is not None:
-                HANDLERS[type(event)](self, event)
-            self._complete()
+            self.receive(data)
+
+    def receive(self, data: bytes | bytearray) -> None:
+        """Work on what the pool sent. Raises PoolError, Redirect or RemoteProtocolError when the connection is of no more use."""
+        self._protocol.feed(data)
+        while (event := self._protocol.next_event()) is not None:
+            HANDLERS[type(event)](self, event)
+        self._complete()
 
     def _patience_s(self, deadline_s: float) -> float:
         if not self.is_alive:
@@ -345,7 +349,14 @@ class V1Session:
         return UpstreamJob(job, self, event.job_id, self._fit, difficulty=self.difficulty, epoch=self._epoch, arrived_s=now_s)
 
     def _remember(self, upstream: UpstreamJob) -> None:
-        """Older jobs are retired by a clean one; an id used again means that the pool forgot the job that had it."""
+        """Older jobs are retired by a clean one; an id used again means that the pool forgot the job that had it.
+
+        Some pools send the work they sent before, for a new difficulty or as a sign of life.
+        """
+        for earlier in reversed(self._jobs.values()):
+            if is_same_work(earlier.job, upstream.job):
+                upstream.continues(earlier)
+                break
         if upstream.job.clean:
             for old in self._jobs.values():
                 old.retired = True

@@ -10,7 +10,7 @@ from proxy.config import Vardiff
 from proxy.work.fanout import FanOut
 from proxy.work.jobs import ForwardedShare
 from proxy.work.router import FAN_OUT_AT_ONCE
-from tests.support.jobs import EASY, FakeSession
+from tests.support.jobs import EASY, NTIME, FakeSession
 from tests.support.routing import Bench, wires
 
 # At six shares a minute this hashrate gives difficulty EASY.
@@ -371,6 +371,26 @@ def test_case_42_a_unit_never_gets_the_same_work_twice_however_often_it_needs_a_
         bench.now_s += 0.25
     work = [(wire.upstream.session.pool, wire.upstream.upstream_id, wire.ntime_ahead_s) for wire in wires(bench.jobs(unit))]
     assert len(work) == len(set(work))
+
+
+def test_case_42_the_same_work_under_another_id_begins_where_the_search_ended_and_a_copy_is_a_copy() -> None:
+    bench, session = working()
+    unit = bench.unit()
+    bench.router.renew(unit)
+    first = session.current
+    share = next(bench.finds(unit, bench.jobs(unit)[0]))
+    assert bench.router.submit(unit, share, 0) is None
+    again = session.job(1)
+    assert first is not None
+    again.continues(first)
+    bench.router.publish(again)
+    late = bench.unit("late")
+    told = bench.jobs(unit)[-1]
+    assert told.sent.wire.upstream is bench.jobs(late)[-1].sent.wire.upstream is again
+    assert [wire.job.ntime - NTIME for wire in wires(bench.jobs(unit))] == [0, 1, 2]
+    assert [wire.job.ntime - NTIME for wire in wires(bench.jobs(late))] == [2]
+    copy = msgspec.structs.replace(share, job_id=told.sent.wire.wire_id)
+    assert bench.router.submit(unit, copy, 0) is Verdict.DUPLICATE
 
 
 def test_case_40_a_quiet_pool_is_bridged_for_as_long_as_its_job_can_be_stretched() -> None:
