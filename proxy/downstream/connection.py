@@ -87,6 +87,11 @@ class Connection:
         """Bytes wait for the socket to become writable."""
         return bool(self._unsent) or self._pending_job is not None or self._transport.wants_write
 
+    @property
+    def is_job_waiting(self) -> bool:
+        """A job has not begun to leave: the next one takes its place."""
+        return self._pending_job is not None
+
     def readable(self, now_s: float) -> None:
         """Read once and let the session work on it. Failures end in `close_reason`; nothing is raised for what a peer does."""
         try:

@@ -105,6 +105,7 @@ class MinerSession:
         "_server",
         "_session_id",
         "_suggested",
+        "_told",
         "_user_agent",
         "_workers",
     )
@@ -122,6 +123,7 @@ class MinerSession:
         self._user_agent: str | None = None
         self._workers: tuple[str, ...] = ()
         self._queued = b""
+        self._told = (False, False, False)  # what the last job said of itself: clean, with difficulty, with mask
 
     @property
     def is_ready(self) -> bool:
@@ -298,6 +300,11 @@ class MinerSession:
     @_contained
     def send_job(self, sent: SentJob, *, clean: bool, new_difficulty: bool, new_mask: bool) -> None:
         """Difficulty and mask first where they changed, then the job; one write."""
+        if self._connection.is_job_waiting:
+            # That job is never sent: what it would have told comes with this one.
+            was_clean, was_difficulty, was_mask = self._told
+            clean, new_difficulty, new_mask = clean or was_clean, new_difficulty or was_difficulty, new_mask or was_mask
+        self._told = (clean, new_difficulty, new_mask)
         key = "v1-clean" if clean else "v1"
         line = sent.wire.encoded.get(key)
         if line is None:
