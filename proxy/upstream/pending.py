@@ -2,7 +2,9 @@
 reason.
 
 A connection that breaks leaves its shares in doubt. If the pool gives the next connection the same coordinates within
-`RESUME_WINDOW_S`, they are sent again: "true" counts, and so does "duplicate", because it proves that the pool had it.
+`RESUME_WINDOW_S`, they are sent again: "true" counts, and so does "duplicate", because it proves that the pool had it. Any other
+refusal proves nothing: pools look for staleness before they look for duplicates, so the share may have been accepted the first
+time. It ends unknown, and says nothing about the pool's health.
 """
 
 from collections import deque
@@ -24,11 +26,18 @@ RATE_SAMPLES = 5_000
 
 
 class Sent(msgspec.Struct, gc=False):
-    """A share under a request id. resent: it was in doubt before."""
+    """A share under a request id. resent: it had been sent before and was in doubt."""
 
     share: ForwardedShare
     sent_s: float
     resent: bool
+
+
+class InDoubt(msgspec.Struct, frozen=True, gc=False):
+    """A share that waits for the next connection. was_sent: the pool may have it already."""
+
+    share: ForwardedShare
+    was_sent: bool
 
 
 class PoolAccount:
@@ -68,7 +77,7 @@ class PendingShares:
         self._settle = settle
         self._answered = answered
         self._sent: dict[int, Sent] = {}
-        self._doubt: list[ForwardedShare] = []
+        self._doubt: list[InDoubt] = []
         self._doubt_until_s = 0.0
 
     def __len__(self) -> int:
@@ -94,7 +103,7 @@ class PendingShares:
 
     def keep(self, share: ForwardedShare, now_s: float) -> None:
         """A share that could not be sent (a block, while the pool is away): tried again with the next connection."""
-        self._doubt.append(share)
+        self._doubt.append(InDoubt(share, was_sent=False))
         self._doubt_until_s = max(self._doubt_until_s, now_s + RESUME_WINDOW_S)
 
     def answer(self, request_id: int, accepted: bool, code: int | None, reason: str | None, now_s: float) -> bool:
@@ -103,9 +112,12 @@ class PendingShares:
         if sent is None:
             return False
         share = sent.share
-        if not accepted and sent.resent and code == DUPLICATE_CODE:
-            accepted, reason = True, "duplicate-after-resume"
         account = self._account
+        if not accepted and sent.resent:
+            if code != DUPLICATE_CODE:
+                self._end_unknown(share, "refused-after-resume")
+                return True
+            accepted, reason = True, "duplicate-after-resume"
         account.answers.append((now_s, accepted, share.work))
         account.latencies_s.append(now_s - sent.sent_s)
         if accepted:
@@ -123,23 +135,29 @@ class PendingShares:
     def connection_lost(self, now_s: float) -> None:
         """Everything unanswered is in doubt for a while."""
         if self._sent:
-            self._doubt.extend(sent.share for sent in self._sent.values())
+            self._doubt.extend(InDoubt(sent.share, was_sent=True) for sent in self._sent.values())
             self._sent.clear()
             self._doubt_until_s = now_s + RESUME_WINDOW_S
 
-    def take_doubtful(self) -> list[ForwardedShare]:
-        """The shares in doubt, to be sent again: the pool gave us the same coordinates."""
+    def take_doubtful(self) -> list[InDoubt]:
+        """The shares in doubt, to be sent (again): the pool gave us the same coordinates."""
         doubt, self._doubt = self._doubt, []
         return doubt
 
     def give_up(self, reason: str, now_s: float | None = None) -> None:
-        """Shares in doubt become unknown: at once, or with `now_s` when their window has passed."""
+        """Shares in doubt become unknown: at once, or with `now_s` when their window has passed.
+
+        Those that never went out end as `never-sent`, whatever `reason` is: of these it is certain that the pool has not got them.
+        """
         if not self._doubt or (now_s is not None and now_s < self._doubt_until_s):
             return
-        self._account.unknown[reason] = self._account.unknown.get(reason, 0) + len(self._doubt)
-        for share in self._doubt:
-            self._settle(share.share_id, ShareState.UNKNOWN, reason)
-        self._doubt.clear()
+        doubt, self._doubt = self._doubt, []
+        for waiting in doubt:
+            self._end_unknown(waiting.share, reason if waiting.was_sent else "never-sent")
+
+    def _end_unknown(self, share: ForwardedShare, reason: str) -> None:
+        self._account.unknown[reason] = self._account.unknown.get(reason, 0) + 1
+        self._settle(share.share_id, ShareState.UNKNOWN, reason)
 
 
 def _label(code: int | None) -> str:

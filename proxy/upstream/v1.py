@@ -257,8 +257,8 @@ class V1Session:
             return
         self.ready_since_s = self._clock()
         if self._resume is not None and self._resume.extranonce1 == self.extranonce1:
-            for share in self._pending.take_doubtful():
-                self._send_share(share, resent=True)
+            for waiting in self._pending.take_doubtful():
+                self._send_share(waiting.share, resent=waiting.was_sent)
         else:
             self._pending.give_up("session-lost")
         self._hooks.ready(self)

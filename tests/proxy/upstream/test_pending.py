@@ -68,9 +68,39 @@ def test_duplicate_proves_that_a_share_sent_again_had_arrived() -> None:
     book.pending.sent(1, share(10), 0.0)
     book.pending.connection_lost(1.0)
     for again in book.pending.take_doubtful():
-        book.pending.sent(2, again, 2.0, resent=True)
+        book.pending.sent(2, again.share, 2.0, resent=again.was_sent)
     book.pending.answer(2, False, 22, "duplicate", 2.5)
     assert book.ends == [(10, ShareState.ACCEPTED, "duplicate-after-resume")]
+
+
+def test_a_stale_share_that_was_sent_again_may_have_been_accepted_before() -> None:
+    book = Book()
+    book.pending.sent(1, share(10), 0.0)
+    book.pending.connection_lost(1.0)
+    for again in book.pending.take_doubtful():
+        book.pending.sent(2, again.share, 2.0, resent=again.was_sent)
+    assert book.pending.answer(2, False, 21, "Stale", 2.5)
+    assert book.ends == [(10, ShareState.UNKNOWN, "refused-after-resume")]
+    assert (book.account.refused, book.account.unknown) == ({}, {"refused-after-resume": 1})
+    assert book.account.recent(3.0) == (0, 0.0, 0.0)
+
+
+def test_a_kept_block_that_is_sent_for_the_first_time_is_refused_where_the_pool_says_so() -> None:
+    book = Book()
+    book.pending.keep(share(10), 0.0)
+    for waiting in book.pending.take_doubtful():
+        book.pending.sent(1, waiting.share, 2.0, resent=waiting.was_sent)
+    book.pending.answer(1, False, 21, "Stale", 2.5)
+    assert book.ends == [(10, ShareState.REFUSED, "stale")]
+
+
+def test_a_kept_block_that_nobody_came_back_for_was_never_sent() -> None:
+    book = Book()
+    book.pending.sent(1, share(10), 0.0)
+    book.pending.connection_lost(1.0)
+    book.pending.keep(share(11), 2.0)
+    book.pending.give_up("session-lost")
+    assert book.ends == [(10, ShareState.UNKNOWN, "session-lost"), (11, ShareState.UNKNOWN, "never-sent")]
 
 
 def test_a_duplicate_that_was_sent_once_is_refused() -> None:
@@ -98,7 +128,7 @@ def test_nothing_is_ever_lost_or_ended_twice(steps: list[str]) -> None:
             requests.clear()
         elif step == "resume":
             for number, again in enumerate(book.pending.take_doubtful(), start=10_000 + sent):
-                book.pending.sent(number, again, now_s, resent=True)
+                book.pending.sent(number, again.share, now_s, resent=again.was_sent)
                 requests.append(number)
                 sent += 1
         elif step == "give up":
