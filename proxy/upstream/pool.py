@@ -29,8 +29,9 @@ log = structlog.get_logger()
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_LIMIT_S = 30.0
-# A connection that lived this long was good: the next back-off starts small again.
-GOOD_LIFE_S = 60.0
+# A connection that lived this long was good: the next back-off starts small again. Longer than a pool needs to greet us and
+# throw us out, shorter than between two restarts of a pool that is being repaired.
+GOOD_LIFE_S = 10.0
 MAX_SLOTS = 2_000
 # A slot without units is closed after this.
 SPARE_SLOT_S = 120.0

@@ -192,14 +192,11 @@ class V1Session:
         except trio.TooSlowError:
             raise PoolError(f"no connection within {self._config.connect_timeout_s:g} s") from None
         except (OSError, trio.BrokenResourceError) as error:
-            cause = error.__cause__ or error
-            raise PoolError(f"cannot connect: {cause}") from error
+            raise PoolError(f"cannot connect: {_innermost(error)}") from error
         return stream
 
     async def _read(self, stream: trio.abc.Stream) -> None:
-        resume_id = self._resume.session_id if self._resume is not None else None
-        self._send(self._protocol.configure(int(self._config.version_mask, 16)))
-        self._send(self._protocol.subscribe(USER_AGENT, resume_id))
+        self.greet()
         deadline_s = self._clock() + self._config.answer_timeout_s
         while True:
             with trio.move_on_after(self._patience_s(deadline_s)) as scope:
@@ -210,6 +207,12 @@ class V1Session:
             if not data:
                 raise PoolError("closed by the pool")
             self.receive(data)
+
+    def greet(self) -> None:
+        """Begin the handshake."""
+        resume_id = self._resume.session_id if self._resume is not None else None
+        self._send(self._protocol.configure(int(self._config.version_mask, 16)))
+        self._send(self._protocol.subscribe(USER_AGENT, resume_id))
 
     def receive(self, data: bytes | bytearray) -> None:
         """Work on what the pool sent. Raises PoolError, Redirect or RemoteProtocolError when the connection is of no more use."""
@@ -420,7 +423,15 @@ def _as_pool_error(error: Exception) -> PoolError:
         return error
     if isinstance(error, RemoteProtocolError):
         return PoolError(f"the pool broke the protocol: {error.reason}")
-    return PoolError(f"connection lost: {error.__cause__ or error or type(error).__name__}")
+    return PoolError(f"connection lost: {_innermost(error) or type(error).__name__}")
+
+
+def _innermost(error: BaseException) -> str:
+    """What the operator can act on: of several addresses tried, the last one's reason, not that all failed."""
+    cause = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[-1]
+    return str(cause)
 
 
 def host_and_port(url: str) -> tuple[str, int]:

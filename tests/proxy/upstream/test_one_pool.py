@@ -261,3 +261,27 @@ async def test_a_share_for_a_pool_that_is_gone_is_refused_not_acknowledged(tmp_p
         answer = await submit(miner, hello)
         assert answer["result"] is not True
         assert rig.app.ledger.totals().rejected == {"pool-gone": 1}
+
+
+async def test_a_pool_that_does_not_listen_says_why(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path) as rig:
+        await until(lambda: rig.app.pools[0].is_ready)
+        rig.pools[0].stop_listening()
+        rig.pools[0].reset_connections()
+        await passing(mock_clock, lambda: "Connection refused" in str(rig.app.pools[0].failure), limit_s=8)
+
+
+async def test_a_connection_that_worked_is_made_again_at_once_whatever_was_before_it(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path) as rig:
+        pool = rig.app.pools[0]
+
+        async def lost_for_s() -> float:
+            await until(lambda: pool.is_ready)
+            rig.pools[0].reset_connections()
+            await until(lambda: not pool.is_ready)
+            return await passing(mock_clock, lambda: pool.is_ready, limit_s=40)
+
+        waits_s = [await lost_for_s() for _ in range(5)]
+        assert waits_s[-1] > 5
+        mock_clock.jump(15)
+        assert await lost_for_s() <= 1
