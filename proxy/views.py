@@ -64,7 +64,7 @@ class UnitView(msgspec.Struct, frozen=True):
     worker: str
     serial: str | None
     state: str  # UnitState name
-    state_since_s: float
+    state_since_s: float  # how long it has been in that state
     in_service: bool  # taken out by an operator
     fault: str | None
     connected: bool  # stratum
@@ -72,6 +72,7 @@ class UnitView(msgspec.Struct, frozen=True):
     level_commanded: int | None
     level_observed: int | None
     power_commanded_w: float | None
+    power_max_w: float | None  # of its highest level
     power_w: float | None
     hashrate_expected_hps: float | None  # of the commanded level
     hashrate_reported_hps: float | None  # what the device says

@@ -80,7 +80,7 @@ def check_share(
 
 
 def header_version(job: Job, version_mask: int, version_bits: int | None) -> int:
-    """The whole version of a share's header (BIP 320): the job's, with the bits inside the mask replaced; None: none were rolled."""
+    """The whole version of a share's header (BIP 320): the job's, bits inside the mask replaced; None: none were rolled."""
     return job.version if version_bits is None else (job.version & ~version_mask) | version_bits
 
 

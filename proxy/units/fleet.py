@@ -213,6 +213,7 @@ class Fleet:
             level_commanded=image.level_commanded,
             level_observed=image.level_observed,
             power_commanded_w=told.power_w if told else None,
+            power_max_w=life.levels[-1].power_w,
             power_w=image.power_w,
             hashrate_expected_hps=told.hashrate_hps if told else None,
             hashrate_reported_hps=image.hashrate_reported_hps,

@@ -9,7 +9,7 @@ const LEGEND = [["SLEEPING", "asleep"], ["RAMPING", "changing"], ["SERVICE", "in
 const between = (value, low, high) => (value === null ? null : Math.min(1, Math.max(0, (value - low) / (high - low))));
 
 const MODES = {
-  power: { of: (u, most) => between(u.power_w, 0, most.get(u.model) ?? 1), low: "0 W", high: "highest seen of its model" },
+  power: { of: (u) => between(u.power_w, 0, u.power_max_w ?? 1), low: "0 W", high: "its highest level" },
   deviation: {
     of: (u) => (u.power_w === null || u.power_commanded_w === null ? null : between(Math.abs(u.power_w - u.power_commanded_w) / Math.max(u.power_commanded_w, 100), 0, 0.2)),
     low: "as commanded", high: "20 % off",
@@ -52,7 +52,6 @@ export class Units {
     this.units = new Map();
     this.cells = new Map();
     this.rows = new Map();
-    this.most = new Map(); // model -> highest power seen, W
     this.mode = "power";
     this.filter = [];
     this.sort = { column: 0, down: false };
@@ -88,7 +87,6 @@ export class Units {
   reset(units, nowS) {
     this.units = new Map(units.map((unit) => [unit.id, unit]));
     this.nowS = nowS;
-    this.learn(units);
     document.getElementById("units-empty").hidden = units.length > 0;
     document.getElementById("units-empty").textContent = "No units configured. Add [[units]] to the site file, or a units_file.";
     this.buildMap();
@@ -104,25 +102,12 @@ export class Units {
       this.reset([...this.units.values(), ...units.filter((unit) => !this.units.has(unit.id))], nowS);
     }
     for (const unit of units) this.units.set(unit.id, unit);
-    if (this.learn(units) && this.mode === "power") this.repaint();
     for (const unit of units) {
       this.paint(unit);
       if (!this.table.hidden) this.fillRow(unit);
     }
     this.summary();
     this.showDetail();
-  }
-
-  learn(units) {
-    let grew = false;
-    for (const unit of units) {
-      const most = Math.max(unit.power_w ?? 0, unit.power_commanded_w ?? 0);
-      if (most > (this.most.get(unit.model) ?? 0)) {
-        this.most.set(unit.model, most);
-        grew = true;
-      }
-    }
-    return grew;
   }
 
   // map
@@ -159,7 +144,7 @@ export class Units {
   paint(unit) {
     const cell = this.cells.get(unit.id);
     if (!cell) return;
-    const part = MODES[this.mode].of(unit, this.most);
+    const part = MODES[this.mode].of(unit);
     const marked = unit.state in GLYPHS;
     const state = unit.state === "OFFLINE" || (part === null && !marked) ? "unknown" : unit.state;
     const fill = part === null ? 0 : Math.round(part * STEPS);

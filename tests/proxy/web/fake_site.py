@@ -106,6 +106,7 @@ class FakeSite:
             level_commanded=level,
             level_observed=level if known else None,
             power_commanded_w=LEVELS_W[level],
+            power_max_w=max(LEVELS_W),
             power_w=power if known else None,
             hashrate_expected_hps=hashrate,
             hashrate_reported_hps=hashrate * (0.985 + 0.03 * noise) if known else None,
