@@ -26,6 +26,7 @@ class Reader:
     def __init__(self, *, rolls_version: bool = False, least_difficulty: float = 2.0**-32) -> None:
         self.methods: list[str] = []
         self.job_ids: list[str] = []
+        self.last_job: dict[str, object] = {}
         self.answers: list[dict[str, object]] = []
         self.difficulty: float | None = None
         self._rolls_version = rolls_version
@@ -62,6 +63,8 @@ class Reader:
         check(params)
         if method == "mining.set_difficulty":
             assert _PLAIN_DECIMAL.search(line), line
+        if method == "mining.notify":
+            self.last_job = message
         self.methods.append(method)
 
     def _answer(self, message: dict[str, object]) -> None:
