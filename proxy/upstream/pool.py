@@ -36,19 +36,29 @@ MAX_SLOTS = 2_000
 # A slot without units is closed after this.
 SPARE_SLOT_S = 120.0
 TIDY_PERIOD_S = 1.0
+# A connection that has no work by then is not waited for any longer.
+LATE_S = 5.0
 
 
 class Slot:
-    """One connection's place: who uses it, and the session that is there now."""
+    """One connection's place: who uses it, and the session that is there now. is_doubtful: its units do not wait for it."""
 
-    def __init__(self, number: int, user: str, pending: PendingShares) -> None:
+    def __init__(self, number: int, user: str, pending: PendingShares, opened_s: float) -> None:
         self.number = number
         self.user = user
         self.pending = pending
         self.session: V1Session | None = None
         self.units: set[str] = set()
         self.scope = trio.CancelScope()
+        self.opened_s = opened_s
+        self.is_doubtful = False
         self.empty_since_s: float | None = None
+
+    @property
+    def usable(self) -> V1Session | None:
+        """The session, once there is something to work on."""
+        session = self.session
+        return session if session is not None and session.is_alive and session.current is not None else None
 
 
 class Pool:
@@ -111,15 +121,21 @@ class Pool:
     @property
     def is_ready(self) -> bool:
         """Some connection works and has given a job."""
-        return any(slot.session is not None and slot.session.is_alive and slot.session.current is not None for slot in self._slots)
+        return any(slot.usable is not None for slot in self._slots)
 
     # -- for work/assign
 
     def session_for(self, unit: str) -> UpstreamSession | None:
-        """The session this unit should work for; None while there is none yet (one may be on its way)."""
+        """The session this unit should work for; None while it is on its way. One that failed, or takes too long, is not waited for:
+        the unit borrows the first."""
         slot = self._slot_of_unit.get(unit) or self._place(unit)
-        session = slot.session if slot is not None else None
-        return session if session is not None and session.is_alive else None
+        if slot is None:
+            return self.stand_in()
+        return slot.usable or (self.stand_in() if slot.is_doubtful else None)
+
+    def stand_in(self) -> UpstreamSession | None:
+        """The connection that is always kept; None while it has no work."""
+        return self._slots[0].usable if self._slots else None
 
     def release(self, unit: str) -> None:
         """The unit works elsewhere or has left."""
@@ -184,21 +200,27 @@ class Pool:
         if self._nursery is None or len(self._slots) >= MAX_SLOTS:
             return None
         self._slot_numbers += 1
-        slot = Slot(self._slot_numbers, self._user_for(unit), PendingShares(self.account, self._settle, self._answered))
+        pending = PendingShares(self.account, self._settle, self._answered)
+        slot = Slot(self._slot_numbers, self._user_for(unit), pending, self._clock())
         self._slots.append(slot)
         self._nursery.start_soon(self._run_slot, slot, name=f"pool {self.name} slot {slot.number}")
         return slot
 
     def _tidy(self) -> None:
-        """Once a second: doubts that last too long become unknown, spare slots close (the first stays warm)."""
+        """Once a second: doubts that last too long become unknown, spare slots close (the first stays warm), late ones are named."""
         now_s = self._clock()
         for slot in list(self._slots):
             slot.pending.give_up("session-lost", now_s)
+            if not slot.is_doubtful and slot.usable is None and now_s - slot.opened_s > LATE_S:
+                slot.is_doubtful = True
+                self._changed()
             if slot.units or slot is self._slots[0]:
                 slot.empty_since_s = None
             elif slot.empty_since_s is None:
                 slot.empty_since_s = now_s
             elif now_s - slot.empty_since_s > SPARE_SLOT_S and not len(slot.pending):
+                # Out of the list at once: nobody may be placed on it while it ends.
+                self._slots.remove(slot)
                 slot.scope.cancel()
 
     async def _run_slot(self, slot: Slot) -> None:
@@ -208,7 +230,10 @@ class Pool:
         finally:
             slot.pending.connection_lost(self._clock())
             slot.pending.give_up("stopped")
-            self._slots.remove(slot)
+            if slot.session is not None:
+                self._session_gone(slot.session)
+            if slot in self._slots:
+                self._slots.remove(slot)
 
     async def _reconnect_forever(self, slot: Slot) -> None:
         backoff_s = BACKOFF_FIRST_S
@@ -230,8 +255,7 @@ class Pool:
                 # A bug of ours costs this connection, never the site.
                 log.exception("pool.bug", pool=self.name)
                 self._failed(slot, "internal error")
-            if session.extranonce1 is not None:
-                resume = Resume(session.pool_session_id, session.extranonce1)
+            resume = session.to_resume() or resume
             if self._clock() - begun_s > GOOD_LIFE_S:
                 backoff_s = BACKOFF_FIRST_S
             # Jitter, so that a pool that comes back is not met by everybody in the same second.
@@ -266,6 +290,7 @@ class Pool:
 
     def _failed(self, slot: Slot, reason: str) -> None:
         self.reconnects += 1
+        slot.is_doubtful = True
         session, slot.session = slot.session, None
         if session is not None:
             self._session_gone(session)

@@ -61,6 +61,7 @@ class Resume(msgspec.Struct, frozen=True):
 
     session_id: str | None
     extranonce1: bytes
+    jobs: dict[str, UpstreamJob]
 
 
 class SessionEvents:
@@ -118,7 +119,8 @@ class V1Session:
         self._protocol = ClientConnection()
         self._fit: Fit | None = None
         self._epoch = 0
-        self._jobs: dict[str, UpstreamJob] = {}
+        # A pool that resumes the session gives the work that units are on: see _remember.
+        self._jobs: dict[str, UpstreamJob] = dict(resume.jobs) if resume is not None else {}
         self._waiting_job: messages.JobReceived | None = None
         self._authorized = False
         self._configured = False
@@ -134,6 +136,10 @@ class V1Session:
     def job_age_s(self, now_s: float) -> float | None:
         """Seconds since the last job; None before the first."""
         return now_s - self.job_times_s[-1] if self.job_times_s else None
+
+    def to_resume(self) -> Resume | None:
+        """For the next connection of this slot; None where the pool told us nothing worth asking for again."""
+        return Resume(self.pool_session_id, self.extranonce1, self._jobs) if self.extranonce1 is not None else None
 
     # -- shares
 
@@ -264,6 +270,8 @@ class V1Session:
                 self._send_share(waiting.share, resent=waiting.was_sent)
         else:
             self._pending.give_up("session-lost")
+        # Or each session would keep the one before it alive.
+        self._resume = None
         self._hooks.ready(self)
         if self._waiting_job is not None:
             job, self._waiting_job = self._waiting_job, None
@@ -354,7 +362,7 @@ class V1Session:
     def _remember(self, upstream: UpstreamJob) -> None:
         """Older jobs are retired by a clean one; an id used again means that the pool forgot the job that had it.
 
-        Some pools send the work they sent before, for a new difficulty or as a sign of life.
+        Some pools send the work they sent before: for a new difficulty, as a sign of life, or when they resume a session.
         """
         for earlier in reversed(self._jobs.values()):
             if is_same_work(earlier.job, upstream.job):

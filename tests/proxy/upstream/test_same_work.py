@@ -82,3 +82,26 @@ async def test_case_42_keepalive_and_new_difficulties_of_ours_make_no_duplicates
         assert miner.totals.accepted >= 30
         assert not rig.app.ledger.totals().rejected.get("duplicate")
         assert miner.totals.methods_seen["mining.set_difficulty"] >= 3
+
+
+async def test_a_resumed_session_with_the_same_template_goes_on_where_the_search_ended(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    spec = PoolSpec(difficulty=EASY, refresh_s=1e6, block_interval_s=1e6)
+    async with running(tmp_path, [spec], pool_tables=[{"job_timeout_s": 3_600.0}]) as rig:
+        pool, totals = rig.app.pools[0], rig.pools[0].totals
+        await until(lambda: pool.is_ready)
+        miners = restarting_miners(rig, 2)
+        for _ in range(4):
+            await passing(mock_clock, lambda wanted=totals.accepted + 40: totals.accepted >= wanted)
+            rig.pools[0].reset_connections()
+            await until(lambda: not pool.is_ready)
+            await passing(mock_clock, lambda: pool.is_ready, limit_s=40)
+        await passing(mock_clock, lambda wanted=totals.accepted + 40: totals.accepted >= wanted)
+        await until(lambda: rig.app.ledger.totals().pending == 0)
+        assert totals.accepted == rig.app.ledger.totals().accepted
+        assert not totals.rejected.get("duplicate")
+        assert not rig.app.ledger.totals().rejected.get("duplicate")
+        ntimes = {sent.wire.job.ntime for channel in rig.app.router.channels for sent in channel.jobs.values()}
+        assert len(ntimes) >= 5
+        assert {miner.totals.connections for miner in miners} == {1}
