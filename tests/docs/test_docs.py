@@ -70,7 +70,7 @@ def test_every_link_leads_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("tool", ["config_reference", "diagrams"])
+@pytest.mark.parametrize("tool", ["config_reference", "diagrams", "decisions_index"])
 def test_generated_pages_are_up_to_date(tool):
     run = subprocess.run(
         [sys.executable, f"docs/tools/{tool}.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
