@@ -31,7 +31,11 @@ class PoolPort(Protocol):
         ...
 
     def session_for(self, unit: str) -> UpstreamSession | None:
-        """The connection for this unit; None while it is being made."""
+        """The connection for this unit, with work; None while it is being made."""
+        ...
+
+    def stand_in(self) -> UpstreamSession | None:
+        """A connection for any unit that would idle otherwise."""
         ...
 
     def release(self, unit: str) -> None:
@@ -162,7 +166,12 @@ class Assigner:
         if before is not None and before != pool.name:
             self._release(unit, before)
         self._pool_of[unit] = pool.name
-        return pool.session_for(unit)
+        session = pool.session_for(unit)
+        if session is not None:
+            return session
+        # While its connection is made the unit stays where it is, so that the move is one job; it never idles for that.
+        present = channel.session
+        return present if present is not None and present.is_alive else pool.stand_in()
 
     def _pool_for(self, channel: Channel, decision: Decision) -> PoolPort | None:
         unit = channel.unit
