@@ -1,0 +1,1 @@
+"""The messages of Stratum V2, one module a subprotocol."""
