@@ -58,7 +58,7 @@ class Fleet:
         Raises StoreError when that file is broken.
         """
         self.on_commanded: Callable[[str, float], None] = _ignore
-        self.inventory = Inventory(units, events)
+        self.inventory = Inventory(units, events, models)
         self._events = events
         self._heat = heat
         self._serials_path = serials_path

@@ -3,7 +3,7 @@
 Reading files is checks'; whether the right machine stands at an address is `identity`'s.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from proxy import config
 from proxy.events import EventLog
@@ -15,18 +15,22 @@ MAX_CONFLICTS = 1_000
 class Inventory:
     """All units of the site. Look-ups are exact first; worker names also without account prefix and without regard to case."""
 
-    def __init__(self, units: Iterable[config.Unit], events: EventLog) -> None:
+    def __init__(self, units: Iterable[config.Unit], events: EventLog, models: Mapping[str, config.Model] | None = None) -> None:
+        """`models` say after how many characters a unit's firmware cuts its worker name."""
         self._events = events
         self._units = {unit.id: unit for unit in units}
         self._by_address: dict[str, str | None] = {}
         self._by_worker: dict[str, str | None] = {}
         self._by_folded: dict[str, str | None] = {}
+        self._cut: dict[int, list[tuple[str, str]]] = {}  # limit -> folded worker name and unit id
         self._conflicts: set[tuple[str, str]] = set()
         for unit in self._units.values():
             worker = unit.worker or unit.id
             _index(self._by_address, unit.address, unit.id)
             _index(self._by_worker, worker, unit.id)
             _index(self._by_folded, worker.casefold(), unit.id)
+            if models is not None:
+                self._cut.setdefault(models[unit.model].worker_name_limit, []).append((worker.casefold(), unit.id))
 
     def __len__(self) -> int:
         return len(self._units)
@@ -57,6 +61,14 @@ class Inventory:
             _, _, name = name.partition(".")
         return None
 
+    def by_cut_worker(self, worker: str) -> str | None:
+        """Id of the unit whose firmware cut `account.name` to this `worker`; None when none fits, or more than one does.
+
+        Only a name that is exactly as long as the firmware lets it be was cut.
+        """
+        found = [unit_id for name, unit_id in self._cut.get(len(worker), ()) if _begins(worker.casefold(), name)]
+        return found[0] if len(found) == 1 else None
+
     def match(self, worker: str, address: str) -> str | None:
         """The unit that a Stratum connection belongs to; None for a stranger.
 
@@ -64,7 +76,7 @@ class Inventory:
         them, and a name is copied from machine to machine far more easily than an address. The event
         `unit.identity_conflict` says so, once for each pair.
         """
-        named, placed = self.by_worker(worker), self.by_address(address)
+        named, placed = self.by_worker(worker) or self.by_cut_worker(worker), self.by_address(address)
         if named is None or placed is None or named == placed:
             return placed or named
         conflict = (named, placed)
@@ -80,6 +92,15 @@ class Inventory:
                 remedy=f"set the worker name of the machine at {address} to that of unit {placed}, or correct the units' addresses",
             )
         return placed
+
+
+def _begins(worker: str, name: str) -> bool:
+    """Whether `worker`, with or without accounts before it, is the beginning of `name`."""
+    while worker:
+        if name.startswith(worker):
+            return True
+        _, _, worker = worker.partition(".")
+    return False
 
 
 def _index(index: dict[str, str | None], key: str, unit_id: str) -> None:

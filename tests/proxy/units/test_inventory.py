@@ -83,6 +83,34 @@ def test_conflicts_remembered_are_bounded(events):
     assert len(inventory._conflicts) == MAX_CONFLICTS
 
 
+LONG = "account-of-a-very-large-holding.heat-division.northern-city"  # 59 characters
+
+
+@pytest.fixture
+def cutting(events):
+    """Firmware that keeps 63 characters of a worker name."""
+    model = config.Model(levels=[config.Level(name="full", power_w=1, hashrate_hps=1)])
+    units = [unit("L1-07", "1"), unit("L1-17", "2"), unit("m2", "3", "Hall-2.Rack-9")]
+    return Inventory(units, events, {"m": model})
+
+
+@pytest.mark.parametrize(
+    ("worker", "expected"),
+    [
+        (f"{LONG}.L1-0", None),  # 64 characters: this firmware would have cut it
+        (f"{LONG}.L1-"[:63], None),  # two units begin so
+        (f"x{LONG[2:]}.L1-07"[:63], "L1-07"),
+        (f"x{LONG[2:]}.l1-1", "L1-17"),
+        (f"{LONG}.Hall-2.Rack-9"[:63], "m2"),
+        (f"{LONG}.L2-"[:63], None),
+        (f"{LONG}...."[:63], None),
+        ("L1-0", None),  # far from its limit: somebody else's name
+    ],
+)
+def test_a_name_that_the_firmware_cut_still_finds_its_unit_if_only_one_begins_so(cutting, worker, expected):
+    assert cutting.match(worker, "192.168.7.7") == expected
+
+
 def test_it_lists_its_units(inventory):
     assert len(inventory) == 3
     assert [one.id for one in inventory.units()] == ["a1", "a2", "a3"]
