@@ -191,14 +191,15 @@ class Router:
         if vardiff.suggest(channel.vardiff, self.policy, difficulty, self._clock()) is not None:
             self.renew(channel)
 
-    def renew(self, channel: Channel) -> None:
-        """Send the current work again as a fresh job (later ntime), with the difficulty that is right now."""
+    def renew(self, channel: Channel) -> bool:
+        """Send the current work again as a fresh job (later ntime), with the difficulty that is right now. False: there is none."""
         session = channel.session
         if session is None or session.current is None:
-            return
+            return False
         wire = later_wire_job(session.current, self._ids, self._clock(), _seen_s(channel, session.current))
         if wire is not None:
             self._send_job(channel, wire)
+        return wire is not None
 
     # -- towards the pools
 
@@ -272,14 +273,21 @@ class Router:
         now_s = self._clock()
         for channel in channels:
             eased = vardiff.on_tick(channel.vardiff, self.policy, now_s) is not None
-            if eased or (channel.current is not None and now_s - channel.sent_at_s >= keepalive_s):
-                self.renew(channel)
+            is_due = channel.current is not None and now_s - channel.sent_at_s >= keepalive_s
+            if (eased or is_due) and not self.renew(channel) and is_due:
+                self._repeat(channel, now_s)
 
     def forget_session(self, session: UpstreamSession) -> None:
         """The session is gone for good."""
         self._orders.pop(session, None)
 
     # -- inside
+
+    def _repeat(self, channel: Channel, now_s: float) -> None:
+        """Send the last job again, unchanged: no pool has another, and without one for 120 s a unit hangs up and stops hashing."""
+        if channel.current is not None:
+            channel.sent_at_s = now_s
+            channel.link.send_job(channel.current, clean=False, new_difficulty=False, new_mask=False)
 
     def _leave_to_twin(self, channel: Channel) -> bool:
         """Whether the unit of a channel that has gone is still here by another connection; the newest of them speaks for it."""
