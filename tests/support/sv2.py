@@ -47,6 +47,47 @@ def messages(layout: Layout) -> st.SearchStrategy[Message]:
     return st.builds(layout.message_class, *(values(wire_type) for _, wire_type in layout.fields))
 
 
+SAMPLES: dict[Form, object] = {
+    Form.INT: 7,
+    Form.BOOL: True,
+    Form.F32: 1.5,
+    Form.TARGET: 1 << 200,
+    Form.HASH: bytes(range(32)),
+    Form.BYTES: b"some bytes",
+    Form.CODE: b"some-code",
+    Form.OPTION: 9,
+    Form.INTS: (1, 2),
+    Form.HASHES: (bytes(range(32)), bytes(32)),
+    Form.BLOBS: (b"one", b"", b"three"),
+}
+
+
+def sample(layout: Layout) -> Message:
+    """One message in which no field is empty."""
+    return layout.message_class(*(SAMPLES[wire_type.form] for _, wire_type in layout.fields))
+
+
+def unfit(wire_type: WireType) -> object:
+    """A value that the type must refuse to send. There is none for BOOL: everything is true or false."""
+    match wire_type.form:
+        case Form.F32:
+            return -1.0
+        case Form.HASH:
+            return bytes(31)
+        case Form.BYTES:
+            return bytes(wire_type.max_length + 1)
+        case Form.CODE:
+            return b"two\nlines"
+        case Form.INTS:
+            return (-1,)
+        case Form.HASHES:
+            return (bytes(32), bytes(31))
+        case Form.BLOBS:
+            return (bytes(0x1000000),)
+        case _:
+            return -1
+
+
 def build(layout: Layout, message: Message) -> bytes:
     """The payload as construct makes it."""
     return layout.construct.build({name: getattr(message, name) for name, _ in layout.fields})
