@@ -7,9 +7,6 @@ decide what to do with the peer.
 import re
 from typing import Final
 
-# Longest first bytes that a pattern looks at; with these at hand more bytes change no answer.
-ENOUGH: Final = 16
-
 _PATTERNS: Final = (
     (re.compile(rb'\s*\{\s*"(?:id|method|params|result|error|jsonrpc)"'), "Stratum V1"),
     # frame header of SetupConnection, then protocol 0 to 2 and min_version 2
@@ -21,7 +18,11 @@ _PATTERNS: Final = (
 
 
 def other_protocol(first_bytes: bytes) -> str | None:
-    """What a peer that sent these first bytes speaks instead of Noise; None when it may be Noise or too few came to tell."""
+    """What a peer that sent these first bytes speaks instead of Noise; None when it may be Noise or too few came to tell.
+
+    Worth asking while a handshake message is still incomplete: a miner of another protocol waits for an answer that never comes.
+    More bytes never take a verdict back.
+    """
     for pattern, name in _PATTERNS:
         if pattern.match(first_bytes):
             return name

@@ -1,9 +1,13 @@
 """Two ends of a finished Noise handshake, from chosen randomness: every run sees the same bytes."""
 
+import functools
 import hashlib
 from collections.abc import Callable
 
+import msgspec
+
 from protocol.v2.certificate import BACKDATED_S
+from protocol.v2.cipher import Cipher
 from protocol.v2.identity import ServerIdentity
 from protocol.v2.keys import AuthorityKey, authority_key_from, new_noise_key
 from protocol.v2.noise import Initiator, Responder, Session
@@ -35,10 +39,20 @@ def identity(now_unix_s: float = NOW) -> ServerIdentity:
 
 
 def session_pair() -> tuple[Session, Session]:
-    """(client's, server's) session."""
+    """(client's, server's) session, counters at the start, always of the same handshake."""
+    client, server = _handshake()
+    return _fresh(client), _fresh(server)
+
+
+@functools.cache
+def _handshake() -> tuple[Session, Session]:
     server = identity()
     initiator = Initiator(AUTHORITY.public_x, counting_rng("client"))
     answer, server_session = Responder(server.static, server.certificate_wire, counting_rng("server")).receive(
         initiator.first_message()
     )
     return initiator.receive(answer, NOW), server_session
+
+
+def _fresh(session: Session) -> Session:
+    return msgspec.structs.replace(session, sealing=Cipher(session.sealing._key), opening=Cipher(session.opening._key))
