@@ -14,7 +14,8 @@ from proxy import config
 from proxy.sim.demo_site import DemoPlan, DemoUnit
 from proxy.sim.device import SimDevice, SimDeviceSpec
 from proxy.sim.hasher import Hasher
-from proxy.sim.miner import MinerSpec, SimMiner, tcp_connector
+from proxy.sim.miner import MinerSpec, SimMiner
+from proxy.sim.miner_core import tcp_connector
 from proxy.sim.plant import MeterSample, Plant, PlantSpec
 
 TICK_S = 0.25

@@ -1,4 +1,4 @@
-"""What a simulated pool can do wrong, as switches that may be turned while it runs.
+"""What a simulated Stratum V1 pool can do wrong, as switches that may be turned while it runs.
 
 Only the description of each fault is here, and the broken lines themselves; `pool` and `pool_session` act on them.
 """
@@ -6,10 +6,9 @@ Only the description of each fault is here, and the broken lines themselves; `po
 from collections.abc import Callable
 from typing import Any, Literal
 
-import msgspec
 import orjson
 
-from protocol.mining.share import Verdict
+from proxy.sim.pool_core import CoreFaults
 
 # How the answer to a submit reaches the miner.
 Answering = Literal["now", "late", "never", "twice", "unknown-id"]
@@ -17,20 +16,15 @@ Answering = Literal["now", "late", "never", "twice", "unknown-id"]
 ErrorShape = Literal["array", "string", "object", "text-third", "bare-false", "null-null", "short-array"]
 
 
-class Faults(msgspec.Struct):
-    """All off at the start. `frozen` is a method of the pool (`freeze`, `thaw`), because tasks wait for it."""
+class Faults(CoreFaults):
+    """What a Stratum V1 pool can do wrong besides."""
 
     refuse_authorize: bool = False
-    refuse_users: set[str] = msgspec.field(default_factory=set)
     refuse_subscribe: bool = False
-    silent: bool = False  # no jobs any more; everything else goes on
     configure: Literal["answer", "error", "ignore"] = "answer"
     drop_after: Literal["nothing", "connect", "subscribe", "authorize"] = "nothing"
     answering: Answering = "now"
-    answer_delay_s: float = 5.0  # with answering = "late"
     error_shape: ErrorShape = "array"
-    reject_part: float = 0.0  # of good shares, refused without a reason of their own
-    reject_verdict: Verdict = Verdict.LOW_DIFFICULTY
 
 
 def refusal_line(request_id: bytes, code: int, text: str, shape: ErrorShape) -> bytes:

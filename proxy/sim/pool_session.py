@@ -1,42 +1,30 @@
-"""One connection of a simulated pool: the conversation, the jobs this miner was given, and the judging of its shares.
+"""One connection of a simulated Stratum V1 pool: the conversation, the jobs this miner was given, its shares.
 
-It asks protocol.v1 for every reading and protocol.mining for every verdict, so it is as strict as the product. Chain, listeners and
-the totals of the whole pool belong to `pool`.
+It asks protocol.v1 for every reading, so it is as strict as the product. Chain, listeners, judging and the totals of the whole pool
+belong to `pool_core`.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
-from protocol.bitcoin.target import HASHES_PER_DIFFICULTY, difficulty_from_target, target_from_difficulty
+from protocol.bitcoin.target import difficulty_from_target, target_from_difficulty
 from protocol.errors import RemoteProtocolError
-from protocol.mining.job import Job
-from protocol.mining.share import Judgement, Verdict, check_share
+from protocol.mining.share import Verdict
 from protocol.v1 import messages
 from protocol.v1.server import ServerConnection
+from proxy.sim.pool_core import GOOD, SentJob, SentJobs
 from proxy.sim.pool_faults import broken_notify, refusal_line
 from proxy.sim.pool_jobs import Template
 
 if TYPE_CHECKING:
     from proxy.sim.pool import SimPool
 
-# Earlier jobs that are still judged; real pools keep minutes' worth.
-KEPT_JOBS = 16
-KEPT_RETIRED_IDS = 256
 OUTPUT_LIMIT_BYTES = 1 << 20
 SEND_TIMEOUT_S = 10.0
 # Between two lines of a burst that is to arrive in pieces.
 _PIECE_PAUSE_S = 0.02
-
-
-class SentJob(msgspec.Struct, frozen=True):
-    """A job as this connection was given it: target, mask and extranonce of that moment."""
-
-    job: Job
-    extranonce1: bytes
-    extranonce2_bytes: int
 
 
 class PoolSession:
@@ -51,8 +39,7 @@ class PoolSession:
         self._out_ready = trio.Event()
         self._closing = False
         self._nursery: trio.Nursery | None = None
-        self._jobs: OrderedDict[str, SentJob] = OrderedDict()
-        self._retired: deque[str] = deque(maxlen=KEPT_RETIRED_IDS)
+        self._jobs = SentJobs()
         self._users: set[str] = set()
         self._version_mask: int | None = None  # None: not negotiated
         self._last_line = b""
@@ -109,12 +96,7 @@ class PoolSession:
         size = len(self.extranonce1) + self.extranonce2_bytes
         job = template.job(size, target_from_difficulty(self.difficulty), mask)
         is_clean = template.clean if clean is None else clean
-        if is_clean:
-            self._retired.extend(self._jobs)
-            self._jobs.clear()
-        self._jobs[template.job_id] = SentJob(job, self.extranonce1, self.extranonce2_bytes)
-        while len(self._jobs) > KEPT_JOBS:
-            self._retired.append(self._jobs.popitem(last=False)[0])
+        self._jobs.add(template.job_id, SentJob(job, self.extranonce1, self.extranonce2_bytes), is_clean)
         self._last_line = messages.encode_notify(template.job_id, job, is_clean)
         self.send_line(self._last_line)
 
@@ -274,44 +256,24 @@ class PoolSession:
 
     def _submit(self, event: messages.Submit) -> None:
         sent = self._jobs.get(event.job_id)
-        verdict = self._judge(event, sent).verdict
-        is_accepted = verdict in (Verdict.VALID, Verdict.BLOCK)
-        if is_accepted and verdict is not Verdict.BLOCK and self._pool.refuses_by_chance():
-            verdict, is_accepted = self._pool.faults.reject_verdict, False
-        if is_accepted and sent is not None:
-            work = difficulty_from_target(sent.job.target) * HASHES_PER_DIFFICULTY
+        verdict = self._pool.book(event.user, sent, self._judge(event, sent))
+        if sent is not None and verdict in GOOD:
             self.accepted += 1
-            self.accepted_work += work
-            self._pool.count_accepted(event.user, work)
-        else:
-            self._pool.count_rejected(verdict)
-        self._answer(event, verdict, is_accepted)
+            self.accepted_work += sent.work
+        self._answer(event, verdict, verdict in GOOD)
         if verdict is Verdict.BLOCK:
             self._pool.found_block()
 
-    def _judge(self, event: messages.Submit, sent: SentJob | None) -> Judgement:
+    def _judge(self, event: messages.Submit, sent: SentJob | None) -> Verdict:
         if not self._conn.is_subscribed:
-            return Judgement(Verdict.NOT_SUBSCRIBED)
+            return Verdict.NOT_SUBSCRIBED
         if event.user not in self._users:
-            return Judgement(Verdict.UNAUTHORIZED)
+            return Verdict.UNAUTHORIZED
         if sent is None:
-            return Judgement(Verdict.STALE if event.job_id in self._retired else Verdict.UNKNOWN_JOB)
+            return self._jobs.why_missing(event.job_id)
         if event.version_bits is not None and self._version_mask is None:
-            return Judgement(Verdict.BAD_VERSION)
-        judgement = check_share(
-            sent.job,
-            sent.job.target,
-            sent.job.version_mask,
-            sent.extranonce1 + event.extranonce2,
-            len(sent.extranonce1) + sent.extranonce2_bytes,
-            event.ntime,
-            event.nonce,
-            event.version_bits,
-        )
-        # Only good shares are remembered: one refused for its difficulty may come again and is refused for the same reason.
-        if judgement.verdict in (Verdict.VALID, Verdict.BLOCK) and not self._pool.is_new(judgement.block_hash):
-            return Judgement(Verdict.DUPLICATE)
-        return judgement
+            return Verdict.BAD_VERSION
+        return self._pool.judge(sent, event.extranonce2, event.ntime, event.nonce, event.version_bits).verdict
 
     def _answer(self, event: messages.Submit, verdict: Verdict, is_accepted: bool) -> None:
         faults = self._pool.faults

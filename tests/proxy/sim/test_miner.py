@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from protocol.bitcoin.target import HASHES_PER_DIFFICULTY
-from proxy.sim.miner import PLAIN_METHODS, spread_bits
+from proxy.sim.miner import PLAIN_METHODS
+from proxy.sim.search import spread_bits
 
 
 async def test_every_share_is_accepted_and_both_sides_count_the_same(autojump_clock: Any, bench: Any) -> None:
