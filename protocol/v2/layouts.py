@@ -1,7 +1,7 @@
 """THE declaration of Stratum V2: every message once, with its number, channel bit, direction and fields.
 
 Everything else follows from it: the construct Structs that are the oracle of the tests, and the codecs in protocol/v2/generated
-(after a change: `make docs`). It does NOT encode or decode. Numbers and bits are those of the specification, chapter 8.
+(after a change: `python docs/tools/sv2_codecs.py`). It does NOT encode or decode. Numbers and bits are those of chapter 8.
 """
 
 import enum
