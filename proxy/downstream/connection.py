@@ -35,7 +35,7 @@ class Session(Protocol):
 
     @property
     def may_be_silent(self) -> bool:
-        """Nothing is expected from this miner for now: it was put to sleep."""
+        """Nothing is expected from this miner for now: it was put to sleep, or has nothing to do."""
         ...
 
 

@@ -283,7 +283,10 @@ class Reactor:
         if not connection.session.is_ready and now_s - connection.opened_s > config.handshake_timeout_s:
             self._guard.charge(connection.address, COST_BROKEN_LINE, now_s)
             return f"no subscribe and authorize within {config.handshake_timeout_s:g} s"
-        if now_s - connection.last_read_s > config.idle_timeout_s and not connection.session.may_be_silent:
+        if connection.session.may_be_silent:
+            # Its silence counts from when it has a reason to speak.
+            connection.last_read_s = now_s
+        elif now_s - connection.last_read_s > config.idle_timeout_s:
             return f"silent for {config.idle_timeout_s:g} s"
         return None
 

@@ -132,8 +132,9 @@ class MinerSession:
 
     @property
     def may_be_silent(self) -> bool:
-        """It was commanded to sleep."""
-        return self._channel is not None and self._channel.vardiff.expected_hps == 0
+        """It was commanded to sleep, or no pool has work for it."""
+        channel = self._channel
+        return channel is not None and (channel.vardiff.expected_hps == 0 or channel.session is None)
 
     @property
     def channel(self) -> Channel | None:
