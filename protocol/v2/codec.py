@@ -68,8 +68,8 @@ def encode_frame(message: Message | Unknown, tlvs: Sequence[Tlv] = ()) -> bytes:
     return pack_header(extension_type, message_type, len(payload)) + payload
 
 
-def decode_payload(extension_type: int, message_type: int, payload: bytes) -> Message | Unknown:
-    """The message of one frame. `extension_type` may carry the channel bit; it decides nothing.
+def decode_payload(extension_type: int, message_type: int, payload: bytes, *, is_channel: bool = False) -> Message | Unknown:
+    """The message of one frame. The channel bit, in `extension_type` or beside it, decides nothing; an Unknown remembers it.
 
     Bytes after the known fields are in `rest` of the result. Raises RemoteProtocolError when the payload is too short or holds
     what its types forbid.
@@ -77,7 +77,7 @@ def decode_payload(extension_type: int, message_type: int, payload: bytes) -> Me
     key = (extension_type & EXTENSION_MASK, message_type)
     decode = _DECODERS.get(key)
     if decode is None:
-        return Unknown(key[0], extension_type & CHANNEL_BIT != 0, message_type, payload)
+        return Unknown(key[0], is_channel or extension_type & CHANNEL_BIT != 0, message_type, payload)
     try:
         message, end = decode(payload)
     except struct.error:

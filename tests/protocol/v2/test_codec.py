@@ -266,6 +266,7 @@ def test_blobs_and_details_cut_short_are_refused() -> None:
 def test_unknown_types_are_kept_byte_for_byte(extension_type: int) -> None:
     unknown = decode_payload(extension_type, 0x1E, b"\x01\x02")
     assert unknown == Unknown(extension_type & 0x7FFF, extension_type >= 0x8000, 0x1E, b"\x01\x02")
+    assert unknown == decode_payload(extension_type & 0x7FFF, 0x1E, b"\x01\x02", is_channel=extension_type >= 0x8000)
     frame = encode_frame(unknown)
     assert unpack_header(frame).extension_type == extension_type
     assert frame[HEADER_SIZE:] == encode_payload(unknown) == b"\x01\x02"
