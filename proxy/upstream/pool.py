@@ -102,20 +102,27 @@ class Pool:
         self._slot_of_unit: dict[str, Slot] = {}
         self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
+        self._is_stopped = False
 
     async def run(self) -> None:
-        """Keep the connections until cancelled or stopped. A pool's trouble never leaves this task."""
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._open_slot(None)
-                while True:
-                    await trio.sleep(TIDY_PERIOD_S)
-                    self._tidy()
-        self._nursery = None
+        """Keep the connections until cancelled or stopped. A pool's trouble never leaves this task; after a bug it may run again."""
+        if self._is_stopped:
+            return
+        try:
+            with trio.CancelScope() as self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    self._open_slot(None)
+                    while True:
+                        await trio.sleep(TIDY_PERIOD_S)
+                        self._tidy()
+        finally:
+            self._nursery = None
+            self._slot_of_unit.clear()
 
     def stop(self) -> None:
         """Leave this pool for good: shares that it has not answered end unknown."""
+        self._is_stopped = True
         self._scope.cancel()
 
     @property
@@ -126,8 +133,10 @@ class Pool:
     # -- for work/assign
 
     def session_for(self, unit: str) -> UpstreamSession | None:
-        """The session this unit should work for; None while it is on its way. One that failed, or takes too long, is not waited for:
-        the unit borrows the first."""
+        """The session this unit should work for; None while it is on its way.
+
+        One that failed, or takes too long, is not waited for: the unit borrows the first.
+        """
         slot = self._slot_of_unit.get(unit) or self._place(unit)
         if slot is None:
             return self.stand_in()
@@ -207,7 +216,7 @@ class Pool:
         return slot
 
     def _tidy(self) -> None:
-        """Once a second: doubts that last too long become unknown, spare slots close (the first stays warm), late ones are named."""
+        """Once a second: doubts that last too long become unknown, spare slots close (the first stays warm), late ones are told."""
         now_s = self._clock()
         for slot in list(self._slots):
             slot.pending.give_up("session-lost", now_s)

@@ -91,9 +91,11 @@ class Miner:
         """Every method the proxy ever sent."""
         return {str(line["method"]) for line in self.lines if "method" in line}
 
-    async def hello(self, user: str = "account.unit", *, session_id: str | None = None) -> dict[str, object]:
+    async def hello(
+        self, user: str = "account.unit", *, session_id: str | None = None, agent: str = "test/1.0"
+    ) -> dict[str, object]:
         """Subscribe and authorize; the answer to subscribe."""
-        subscribe = await self.send("mining.subscribe", "test/1.0", *([session_id] if session_id else []))
+        subscribe = await self.send("mining.subscribe", agent, *([session_id] if session_id else []))
         authorize = await self.send("mining.authorize", user, "x")
         answer = await self.answer(subscribe)
         await self.answer(authorize)
@@ -137,6 +139,14 @@ async def passing(clock: MockClock, condition: Callable[[], object], step_s: flo
     return passed_s
 
 
+async def pass_time(clock: MockClock, seconds: float, step_s: float = 0.5) -> None:
+    """Let so much virtual time pass, in steps."""
+    while seconds > 0:
+        clock.jump(min(step_s, seconds))
+        seconds -= step_s
+        await trio.testing.wait_all_tasks_blocked(0.001)
+
+
 def site_config(tmp_path: Path, pools: Sequence[Pool], **tables: object) -> SiteConfig:
     """A site on loopback with easy shares. `tables` replaces whole tables."""
     base = SiteConfig(
@@ -155,9 +165,13 @@ async def running(
     specs: Sequence[PoolSpec] = (PoolSpec(difficulty=EASY),),
     *,
     pool_tables: Sequence[dict[str, object]] = (),
+    before: Callable[[list[SimPool]], None] = lambda pools: None,
     **tables: object,
 ) -> AsyncIterator[Rig]:
-    """A site with one simulated pool for each spec. `pool_tables`: keys of [[pools]] to change, by position."""
+    """A site with one simulated pool for each spec. `pool_tables`: keys of [[pools]] to change, by position.
+
+    `before`: called with the pools before the site knows them.
+    """
     rng = random.Random(7)
     async with trio.open_nursery() as nursery:
         pools = [SimPool(spec, rng, time.time) for spec in specs]
@@ -168,6 +182,7 @@ async def running(
             extra = pool_tables[number] if number < len(pool_tables) else {}
             entry = {"name": f"pool-{number}", "url": f"stratum+tcp://127.0.0.1:{port}", "user": "account", "priority": number}
             entries.append(Pool(**{**entry, **extra}))  # type: ignore[arg-type]  # the test names the keys
+        before(pools)
         app = App(site_config(tmp_path, entries, **tables), tmp_path / "site.toml")
         app.reactor.listen()
         await nursery.start(app.ledger.run)
