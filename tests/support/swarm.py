@@ -1,14 +1,12 @@
 """Many strict units on one proxy: each reads all it is sent, hashes when told to, and knows no method but the two plainest."""
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
 import trio
 
 from proxy.sim.miner import PLAIN_METHODS
-from proxy.sim.pool import PoolSpec
 from tests.support.mine import solve
-from tests.support.rig import EASY, Miner, Rig, until
+from tests.support.rig import Miner, Rig, until
 
 ROLLING = [["version-rolling"], {"version-rolling.mask": "ffffffff", "version-rolling.min-bit-count": 2}]
 AGENTS = ("cgminer/4.11.1", "cpuminer/2.5.1", "cgminer/4.12.0 A1566HA", "bitaxe/BM1370", "btminer/3.1", "bmminer/2.0.0")

@@ -126,7 +126,7 @@ async def test_case_67_each_of_100_shares_in_flight_at_a_switch_is_its_own_pools
             await unit.find(job=-2)
         await units.all_find()
         totals = rig.app.ledger.totals
-        await until(lambda: totals().rejected == {"pool-gone": 50} and second.accepted == 50)
+        await until(lambda: totals().rejected == {"pool-gone": 50} and totals().accepted == second.accepted == 50)
         assert totals().pending == 100
         rig.pools[0].faults.answering = "now"
         rig.pools[0].listen_again()
