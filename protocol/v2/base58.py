@@ -41,7 +41,7 @@ def decode_check(text: str) -> bytes:
     zeros = len(text) - len(text.lstrip("1"))
     data = bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     payload, checksum = data[:-_CHECKSUM_SIZE], data[-_CHECKSUM_SIZE:]
-    if len(data) < _CHECKSUM_SIZE or checksum != _checksum(payload):
+    if checksum != _checksum(payload):  # also when fewer than four bytes are there
         raise ValueError("the checksum does not match: a character is wrong or missing")
     return payload
 

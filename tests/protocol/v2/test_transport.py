@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.v2 import codec
 from protocol.v2.cipher import RESERVED_NONCE
 from protocol.v2.header import CHANNEL_BIT, MAX_PAYLOAD, pack_header
 from protocol.v2.transport import MAX_BLOCK, SEALED_HEADER_SIZE, Frame, FrameTransport, NoiseTransport, PlainTransport
@@ -129,6 +130,26 @@ def test_byte_by_byte_and_many_in_one_piece_give_the_same(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_frames_not_yet_taken_survive_the_next_feed(kind: str) -> None:
+    client, server = pair(kind)
+    wire = b"".join(client.seal(frame(b"frame %d" % number)) for number in range(4))
+    server.feed(wire[: 2 * len(wire) // 3])
+    first = server.next_frame()
+    assert first is not None
+    server.feed(wire[2 * len(wire) // 3 :])
+    assert [each.payload for each in [first, *drain(server)]] == [b"frame 0", b"frame 1", b"frame 2", b"frame 3"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_fed_is_kept_even_when_the_callers_buffer_changes(kind: str) -> None:
+    client, server = pair(kind)
+    received = bytearray(client.seal(frame(b"share")))
+    server.feed(received)
+    received[:] = bytes(len(received))
+    assert [each.payload for each in drain(server)] == [b"share"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_cut_off_anywhere_gives_the_whole_frames_and_no_error(kind: str) -> None:
     client, _ = pair(kind)
     wires = [client.seal(frame(payload)) for payload in (b"first", b"", b"the third")]
@@ -230,6 +251,17 @@ def test_a_header_that_announces_too_much_is_refused_before_a_byte_of_payload_ca
     assert asked == [(2, 0x1B), (2, 0x1B)]
 
 
+@pytest.mark.parametrize(("message_type", "length"), [(0x1F, 139_253), (SHARE, 24), (0x00, 1_000)])
+def test_the_codecs_limits_let_the_longest_legal_job_pass_and_no_16_mb_share(message_type: int, length: int) -> None:
+    client_session, server_session = session_pair()
+    client, server = NoiseTransport(client_session, up_to(0)), NoiseTransport(server_session, codec.max_payload)
+    server.feed(client.seal(frame(bytes(length), CHANNEL_BIT, message_type)))
+    assert len(drain(server)) == 1
+    server.feed(client.seal(frame(bytes(MAX_PAYLOAD), CHANNEL_BIT, message_type))[:SEALED_HEADER_SIZE])
+    with pytest.raises(RemoteProtocolError, match="announces 16777215 bytes"):
+        server.next_frame()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_of_nothing_lets_only_an_empty_payload_pass(kind: str, limit: int) -> None:
@@ -327,6 +359,7 @@ def test_two_transports_of_one_session_share_its_counters() -> None:
 
 
 def test_the_last_nonce_is_reserved_in_both_directions() -> None:
+    assert RESERVED_NONCE == 2**64 - 1
     client_session, server_session = session_pair()
     client, server = NoiseTransport(client_session, up_to(LIMIT)), NoiseTransport(server_session, up_to(LIMIT))
     client_session.sealing._nonce = server_session.opening._nonce = RESERVED_NONCE - 2
