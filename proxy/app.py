@@ -5,6 +5,7 @@ import secrets
 import signal
 import ssl
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import trio
 
 from proxy.config import Pool as PoolConfig
 from proxy.config import SiteConfig
+from proxy.descriptors import admit_at_most
 from proxy.downstream.connection import Session
 from proxy.downstream.guard import Guard
 from proxy.downstream.quirks import Quirks
@@ -27,6 +29,8 @@ from proxy.site import LiveSite
 from proxy.supervise import supervised
 from proxy.telemetry.lag import LoopLag
 from proxy.telemetry.log import configure
+from proxy.units.drivers.base import Connect
+from proxy.units.drivers.cgminer import connect_tcp
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool, make_tls_context
 from proxy.web import server as web
@@ -44,11 +48,20 @@ ASSIGN_PERIOD_S = 0.5
 class App:
     """One site. Build it inside a running trio loop; `serve` runs it until cancelled or told to stop."""
 
-    def __init__(self, config: SiteConfig, path: Path) -> None:
+    def __init__(
+        self,
+        config: SiteConfig,
+        path: Path,
+        *,
+        connect: Connect = connect_tcp,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`connect`: how machines are reached. Opens the ledger; raises StoreError."""
         self.config = config
+        self.wall_clock = wall_clock
         self.stopping = trio.Event()
         self.nursery: trio.Nursery
-        clock, wall_clock = trio.current_time, time.time
+        clock = trio.current_time
         self.events = EventLog(wall_clock)
         self.events.listen(_log_event)
         self.ledger = Ledger.open(config.ledger, Path(config.site.data_dir), wall_clock)
@@ -61,10 +74,16 @@ class App:
             clock=clock,
             wall_clock=wall_clock,
             first_job_id=secrets.randbits(31),
-            passes_difficulty_through=not config.vardiff.enabled and config.vardiff.start_difficulty is None,
+            passes_difficulty_through=vardiff.passes_through(config.vardiff),
         )
         self.fleet = Fleet(
-            config.units, config.models, config.heat, self.events, serials_path=Path(config.site.data_dir) / "serials.json"
+            config.units,
+            config.models,
+            config.heat,
+            self.events,
+            connect=connect,
+            wall_clock=wall_clock,
+            serials_path=Path(config.site.data_dir) / "serials.json",
         )
         self.heat = HeatControl(config, self.fleet, self.ledger, self.events, wall_clock)
         self.pools = [self.make_pool(pool) for pool in config.pools]
@@ -76,9 +95,7 @@ class App:
             events=self.events,
             clock=clock,
         )
-        self.guard = Guard(
-            config.listen.max_connections, config.listen.max_connections_per_address, config.listen.proxy_protocol_from
-        )
+        self.guard = Guard(admit_at_most(config), config.listen.max_connections_per_address, config.listen.proxy_protocol_from)
         self.allocator = PrefixAllocator(config.listen.unit_id_bytes, os.urandom)
         self.miners = MinerServer(
             config=config.listen,
@@ -142,7 +159,7 @@ class App:
             session_gone=self.router.forget_session,
             events=self.events,
             clock=trio.current_time,
-            wall_clock=time.time,
+            wall_clock=self.wall_clock,
             tls_context=make_tls_context(config),
         )
 
@@ -226,8 +243,7 @@ async def _obey_signals(app: App) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             if number == signal.SIGHUP:
-                for problem in await app.site.reload("signal"):
-                    log.error("reload.refused", problem=problem)
+                await app.site.reload("signal")
             else:
                 app.stopping.set()
 

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+import structlog
 
 from proxy import config
-from proxy.events import EventLog
+from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
 from proxy.heat.demand import DemandAccepted, HeatDemand, MeterAccepted, MeterReading
 from proxy.heat.signals.rest import decode_demand, decode_meter
@@ -24,6 +25,9 @@ from proxy.work.router import Router
 
 # A site whose loop is late by more than this is not ready for more work.
 MAX_LOOP_LAG_S = 1.0
+REFUSED_KEYS = {"api.refused": "unknown key", "api.forbidden": "its role does not allow it"}
+
+log = structlog.get_logger()
 
 
 class LiveSite:
@@ -60,6 +64,7 @@ class LiveSite:
         self._clock = clock
         self._wall_clock = wall_clock
         self._started_s = clock()
+        events.listen(self._audit_refused_key)
 
     # -- reading
 
@@ -148,10 +153,20 @@ class LiveSite:
     async def reload(self, actor: str) -> list[str]:
         """See Site."""
         problems = await self._reload()
+        for problem in problems:
+            log.error("reload.refused", problem=problem)
         self._audit(actor, "site.reload", "site", "", "; ".join(problems) or "done")
         return problems
 
     # -- inside
+
+    def _audit_refused_key(self, event: Event) -> None:
+        """Who came to the API with a wrong key, or with one that may not do this, is in the ledger too."""
+        if event.name in REFUSED_KEYS:
+            actor, path = event.facts.get("actor") or f"stranger at {event.facts.get('address')}", event.facts.get("path")
+            self._ledger.record_audit(
+                AuditRecord(event.at_unix_s, str(actor), event.name, str(path), None, None, REFUSED_KEYS[event.name])
+            )
 
     def _audit(self, actor: str, action: str, subject: str, after: str, result: str) -> None:
         self._ledger.record_audit(

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from proxy.checks.report import Report
 from proxy.config import SiteConfig
+from proxy.descriptors import descriptors_needed
 
-# Beside miners and pools: the ledger, the API and its readers, the sweep over the units, standard streams.
-RESERVED_DESCRIPTORS = 256
 _EXPIRY_WARNING_S = 14 * 86_400.0
 _X509_NOT_YET_VALID, _X509_EXPIRED = 9, 10  # OpenSSL's X509_V_ERR_* numbers
 
@@ -131,8 +130,7 @@ def _data_dir(path: Path, report: Report) -> None:
 
 def _descriptors(config: SiteConfig, report: Report) -> None:
     """Every miner and every pool session is one file descriptor."""
-    sessions = sum(len(config.units) if pool.mode == "per_unit" else 8 for pool in config.pools)
-    needed = config.listen.max_connections + sessions + RESERVED_DESCRIPTORS
+    needed = descriptors_needed(config)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         report.warn(

@@ -92,7 +92,8 @@ class _FromLibraries(logging.Handler):
 def configure(level: str, stream: BinaryIO | None = None) -> None:
     """Send all logs of the process at `level` (debug, info, warning, error) and above to `stream` (default: standard output).
 
-    Raises KeyError for an unknown level. Writing blocks when the reader of standard output does; systemd's journal does not.
+    Called again (a reload), it counts for everybody from the next line on. Raises KeyError for an unknown level. Writing blocks
+    when the reader of standard output does; systemd's journal does not.
     """
     threshold = LEVELS[level]
     structlog.configure(
@@ -107,7 +108,8 @@ def configure(level: str, stream: BinaryIO | None = None) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.BytesLoggerFactory(stream if stream is not None else sys.stdout.buffer),
-        cache_logger_on_first_use=stream is None,
+        # A logger that is kept keeps its level too, whatever a reload says; finding it anew costs 2 us, and shares are not logged.
+        cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers = [_FromLibraries()]

@@ -67,6 +67,7 @@ class Fleet:
             self._book.load(serials_path)
         self._unswept = {unit.id for unit in units}
         self._scope = trio.CancelScope()
+        self._is_stopped = False
         shared = Shared(
             sweep=trio.CapacityLimiter(SWEEP_IN_FLIGHT),
             broadcast=trio.CapacityLimiter(BROADCAST_IN_FLIGHT),
@@ -91,7 +92,9 @@ class Fleet:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch and command the units until `stop` or cancellation. A bug in one unit's task never ends the others."""
-        with self._scope:
+        if self._is_stopped:
+            return
+        with trio.CancelScope() as self._scope:
             async with trio.open_nursery() as nursery:
                 for unit_id, actor in self._actors.items():
                     nursery.start_soon(actor.run, name=f"unit {unit_id}")
@@ -101,7 +104,8 @@ class Fleet:
                 await trio.sleep_forever()
 
     async def stop(self) -> None:
-        """End `run`. The units keep the levels they have."""
+        """End `run` for good. The units keep the levels they have."""
+        self._is_stopped = True
         self._scope.cancel()
         if self._serials_path is not None and self._book.is_changed:
             await self._save_serials(self._serials_path)

@@ -124,6 +124,8 @@ class Guard:
             why = "This needs an API key." if self._site.api.keys else "This needs an API key, and none is configured."
             raise ProblemError(401, why, headers={"WWW-Authenticate": "Bearer"})
         if actor.role not in ROLES[access]:
+            path = connection.url.path[:200]
+            self._site.events.publish("api.forbidden", "warning", actor=actor.name, role=actor.role, path=path)
             raise ProblemError(403, f"The key `{actor.name}` has the role {actor.role}; this needs: {access.value}.")
 
     def _identify(self, connection: ASGIConnection[Any, Any, Any, Any]) -> Actor | None:

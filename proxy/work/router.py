@@ -90,7 +90,7 @@ class Router:
         self.on_left: Callable[[str], None] = lambda unit: None
         self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
         self.on_shares_work: Callable[[str, float], None] = lambda pool, work: None
-        self._passes_difficulty_through = passes_difficulty_through
+        self.passes_difficulty_through = passes_difficulty_through
         self._ledger = ledger
         self._events = events
         self._clock = clock
@@ -326,7 +326,7 @@ class Router:
         Below the site's least it goes for no pool: every hash of the fleet would be a share.
         """
         asked = max(upstream.difficulty, self.policy.min_difficulty)
-        if self._passes_difficulty_through:
+        if self.passes_difficulty_through:
             return asked
         own = channel.vardiff.difficulty
         # A pool prints its difficulty with so many digits; one that is a power of two in truth must not fall to the next lower.

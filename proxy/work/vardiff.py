@@ -112,6 +112,11 @@ def policy_from(settings: config.Vardiff, settle_s: float = SETTLE_S) -> Vardiff
     )
 
 
+def passes_through(settings: config.Vardiff) -> bool:
+    """Whether units are told the pool's own difficulty: no vardiff, and none of the site's own."""
+    return not settings.enabled and settings.start_difficulty is None
+
+
 def policy_of(site: config.SiteConfig) -> VardiffPolicy:
     """The policy of a whole site: its [vardiff] table, and the time that its slowest model takes to reach a level."""
     models = [site.models[unit.model] for unit in site.units]
