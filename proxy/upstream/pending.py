@@ -7,11 +7,13 @@ refusal proves nothing: pools look for staleness before they look for duplicates
 time. It ends unknown, and says nothing about the pool's health.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
+from protocol.bitcoin.target import HASHES_PER_DIFFICULTY
 from proxy.ledger.records import ShareState
 from proxy.work.jobs import ForwardedShare
 
@@ -23,6 +25,8 @@ LATENCY_SAMPLES = 100
 # Answers that the reject rate looks at.
 RATE_WINDOW_S = 180.0
 RATE_SAMPLES = 5_000
+_U32 = 0xFFFF_FFFF
+_HALF_U32 = 1 << 31
 
 
 class Sent(msgspec.Struct, gc=False):
@@ -40,11 +44,21 @@ class InDoubt(msgspec.Struct, frozen=True, gc=False):
     was_sent: bool
 
 
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """What one acknowledgement of a Stratum V2 pool covered: the shares that waited up to its number, and what was accepted of
+    them."""
+
+    covered: int
+    accepted: int
+    difficulty_sum: float  # of the accepted
+
+
 class PoolAccount:
-    """Counters of one pool over all its connections."""
+    """Counters of one pool over all its connections. mismatched_batches: acknowledgements whose numbers are not ours."""
 
     def __init__(self) -> None:
         self.accepted = 0
+        self.mismatched_batches = 0
         self.refused: dict[str, int] = {}
         self.unknown: dict[str, int] = {}
         self.last_refusal: str | None = None
@@ -121,9 +135,7 @@ class PendingShares:
         account.answers.append((now_s, accepted, share.work))
         account.latencies_s.append(now_s - sent.sent_s)
         if accepted:
-            account.accepted += 1
-            account.accepted_work += share.work
-            self._settle(share.share_id, ShareState.ACCEPTED, reason)
+            self._end_accepted(share, reason)
         else:
             label = _label(code)
             account.refused[label] = account.refused.get(label, 0) + 1
@@ -131,6 +143,27 @@ class PendingShares:
             self._settle(share.share_id, ShareState.REFUSED, label)
         self._answered(share.unit, accepted)
         return True
+
+    def accept_through(self, last_sequence: int, count: int, now_s: float) -> Batch:
+        """A Stratum V2 pool has settled everything up to this sequence number (request ids here), `count` of it accepted.
+
+        What was refused has had its own answer. Where fewer were accepted than wait, the oldest count and the rest end unknown:
+        nobody can say which they were, and the sums agree with the pool's. Numbers wrap at 2**32.
+        """
+        covered = list(itertools.takewhile(lambda sequence: (last_sequence - sequence) & _U32 < _HALF_U32, self._sent))
+        work = 0.0
+        for place, sequence in enumerate(covered):
+            sent = self._sent.pop(sequence)
+            share = sent.share
+            self._account.latencies_s.append(now_s - sent.sent_s)
+            if place >= count:
+                self._end_unknown(share, "batch-mismatch")
+                continue
+            work += share.work
+            self._account.answers.append((now_s, True, share.work))
+            self._end_accepted(share, None)
+            self._answered(share.unit, True)
+        return Batch(len(covered), min(count, len(covered)), work / HASHES_PER_DIFFICULTY)
 
     def connection_lost(self, now_s: float) -> None:
         """Everything unanswered is in doubt for a while."""
@@ -154,6 +187,11 @@ class PendingShares:
         doubt, self._doubt = self._doubt, []
         for waiting in doubt:
             self._end_unknown(waiting.share, reason if waiting.was_sent else "never-sent")
+
+    def _end_accepted(self, share: ForwardedShare, reason: str | None) -> None:
+        self._account.accepted += 1
+        self._account.accepted_work += share.work
+        self._settle(share.share_id, ShareState.ACCEPTED, reason)
 
     def _end_unknown(self, share: ForwardedShare, reason: str) -> None:
         self._account.unknown[reason] = self._account.unknown.get(reason, 0) + 1

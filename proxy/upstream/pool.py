@@ -19,7 +19,8 @@ from proxy.errors import PoolError
 from proxy.events import EventLog
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
-from proxy.upstream.v1 import Redirect, Resume, SessionEvents, V1Session, host_and_port
+from proxy.upstream.session import PoolSession, Redirect, Resume, SessionEvents, host_and_port
+from proxy.upstream.v1 import V1Session
 from proxy.views import PoolView
 from proxy.work.geometry import Geometry
 from proxy.work.health import Health, Observation, judge
@@ -47,7 +48,7 @@ class Slot:
         self.number = number
         self.user = user
         self.pending = pending
-        self.session: V1Session | None = None
+        self.session: PoolSession | None = None
         self.units: set[str] = set()
         self.scope = trio.CancelScope()
         self.opened_s = opened_s
@@ -55,7 +56,7 @@ class Slot:
         self.empty_since_s: float | None = None
 
     @property
-    def usable(self) -> V1Session | None:
+    def usable(self) -> PoolSession | None:
         """The session, once there is something to work on."""
         session = self.session
         return session if session is not None and session.is_alive and session.current is not None else None
@@ -105,7 +106,7 @@ class Pool:
         self._is_stopped = False
 
     async def run(self) -> None:
-        """Keep the connections until cancelled or stopped. A pool's trouble never leaves this task; after a bug it may run again."""
+        """Keep the connections until cancelled or stopped. Trouble never leaves this task; after a bug it may run again."""
         if self._is_stopped:
             return
         try:
@@ -271,7 +272,7 @@ class Pool:
             await trio.sleep(wait_s if wait_s is not None else backoff_s * random.uniform(0.75, 1.25))
             backoff_s = min(2 * backoff_s, BACKOFF_LIMIT_S)
 
-    def _make_session(self, slot: Slot, resume: Resume | None) -> V1Session:
+    def _make_session(self, slot: Slot, resume: Resume | None) -> PoolSession:
         self._sessions_made += 1
         return V1Session(
             self.config,
@@ -286,7 +287,7 @@ class Pool:
             resume=resume,
         )
 
-    def _on_ready(self, session: V1Session) -> None:
+    def _on_ready(self, session: PoolSession) -> None:
         self.failure = None
         self._events.publish("pool.ready", pool=self.name, session=session.session_id)
         self._changed()
@@ -349,7 +350,7 @@ class Pool:
         )
 
 
-def _newest_job_s(session: V1Session) -> float:
+def _newest_job_s(session: PoolSession) -> float:
     return session.job_times_s[-1] if session.job_times_s else -1.0
 
 

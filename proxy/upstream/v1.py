@@ -10,12 +10,10 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import structlog
 import trio
 
 from protocol.bitcoin.target import target_from_difficulty, target_from_nbits
-from protocol.errors import RemoteProtocolError
 from protocol.mining.job import Job
 from protocol.v1 import messages
 from protocol.v1.client import ClientConnection
@@ -23,60 +21,29 @@ from proxy.config import Pool as PoolConfig
 from proxy.errors import PoolError
 from proxy.events import EventLog
 from proxy.upstream.pending import PendingShares
+from proxy.upstream.session import (
+    EXPECTED,
+    MAX_BAD_IN_A_ROW,
+    MAX_NTIME_ROLL_S,
+    MAX_REDIRECT_WAIT_S,
+    MAX_UNSENT_BYTES,
+    USER_AGENT,
+    Redirect,
+    Resume,
+    SessionEvents,
+    as_pool_error,
+    complain_of_ntime,
+    host_and_port,
+    innermost,
+    remember,
+)
 from proxy.work.geometry import Fit, Geometry, explain_misfit, fit
-from proxy.work.jobs import ForwardedShare, UpstreamJob, is_same_work
+from proxy.work.jobs import ForwardedShare, UpstreamJob
 
 log = structlog.get_logger()
 
-USER_AGENT = "thermostratum/0.1"
 # The pool may think about configure for so long before we go on without it.
 CONFIGURE_GRACE_S = 3.0
-# Some 30,000 shares: what a burst of all units makes between two turns of the loop, never what a pool that does not read leaves.
-MAX_UNSENT_BYTES = 4 * 1_048_576
-# Common pools accept a header time up to 7,000 s after the job's.
-MAX_NTIME_ROLL_S = 7_000
-# Bitcoin's own bound for the future is 2 h; a job further off than this is a lie, or our clock is wrong.
-MAX_NTIME_SKEW_S = 7_200
-MAX_BAD_IN_A_ROW = 10
-MAX_JOBS_REMEMBERED = 64
-MAX_REDIRECT_WAIT_S = 60.0
-
-
-# What a pool, a network or a firewall in between can cause. Everything else is our bug and must be seen as one.
-EXPECTED = (PoolError, RemoteProtocolError, OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError)
-
-
-class Redirect(PoolError):
-    """The pool asked for another of its hosts, and may."""
-
-    def __init__(self, host: str, port: int, wait_s: float) -> None:
-        super().__init__(f"to {host}:{port}")
-        self.host = host
-        self.port = port
-        self.wait_s = wait_s
-
-
-class Resume(msgspec.Struct, frozen=True):
-    """What the last connection had, for the next one to ask for."""
-
-    session_id: str | None
-    extranonce1: bytes
-    jobs: dict[str, UpstreamJob]
-
-
-class SessionEvents:
-    """What a session tells its pool: each a plain call."""
-
-    def __init__(
-        self,
-        *,
-        ready: "Callable[[V1Session], None]",
-        job: Callable[[UpstreamJob], None],
-        message: Callable[[str], None],
-    ) -> None:
-        self.ready = ready
-        self.job = job
-        self.message = message
 
 
 class V1Session:
@@ -184,7 +151,7 @@ class V1Session:
             self._pending.connection_lost(self._clock())
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(stream)
-        raise _as_pool_error(failures[0])
+        raise as_pool_error(failures[0])
 
     async def _connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
         try:
@@ -198,7 +165,7 @@ class V1Session:
         except trio.TooSlowError:
             raise PoolError(f"no connection within {self._config.connect_timeout_s:g} s") from None
         except (OSError, trio.BrokenResourceError) as error:
-            raise PoolError(f"cannot connect: {_innermost(error)}") from error
+            raise PoolError(f"cannot connect: {innermost(error)}") from error
         return stream
 
     async def _read(self, stream: trio.abc.Stream) -> None:
@@ -321,7 +288,7 @@ class V1Session:
         if not self.is_alive:
             self._waiting_job = event
             return
-        complaint = self._complaint(event)
+        complaint = complain_of_ntime(event.ntime, self._wall_clock())
         if complaint is not None:
             self._refuse("mining.notify", complaint)
             return
@@ -329,12 +296,6 @@ class V1Session:
         upstream = self._upstream_job(event)
         self._remember(upstream)
         self._hooks.job(upstream)
-
-    def _complaint(self, event: messages.JobReceived) -> str | None:
-        skew_s = event.ntime - self._wall_clock()
-        if abs(skew_s) > MAX_NTIME_SKEW_S:
-            return f"ntime is {skew_s:+.0f} s from this machine's clock (check both clocks)"
-        return None
 
     def _upstream_job(self, event: messages.JobReceived) -> UpstreamJob:
         assert self._fit is not None
@@ -360,23 +321,7 @@ class V1Session:
         return UpstreamJob(job, self, event.job_id, self._fit, difficulty=self.difficulty, epoch=self._epoch, arrived_s=now_s)
 
     def _remember(self, upstream: UpstreamJob) -> None:
-        """Older jobs are retired by a clean one; an id used again means that the pool forgot the job that had it.
-
-        Some pools send the work they sent before: for a new difficulty, as a sign of life, or when they resume a session.
-        """
-        for earlier in reversed(self._jobs.values()):
-            if is_same_work(earlier.job, upstream.job):
-                upstream.continues(earlier)
-                break
-        if upstream.job.clean:
-            for old in self._jobs.values():
-                old.retired = True
-            self._jobs.clear()
-        elif (reused := self._jobs.pop(upstream.upstream_id, None)) is not None:
-            reused.retired = True
-        self._jobs[upstream.upstream_id] = upstream
-        while len(self._jobs) > MAX_JOBS_REMEMBERED:
-            self._jobs.pop(next(iter(self._jobs))).retired = True
+        remember(self._jobs, upstream)
         self.current = upstream
         self.job_times_s = [*self.job_times_s[-20:], upstream.arrived_s]
 
@@ -424,28 +369,6 @@ class V1Session:
         log.warning("pool.message_refused", pool=self.pool, method=method, reason=reason)
         if self._bad_in_a_row >= MAX_BAD_IN_A_ROW:
             raise PoolError(f"{MAX_BAD_IN_A_ROW} unusable messages in a row, the last: {method}: {reason}")
-
-
-def _as_pool_error(error: Exception) -> PoolError:
-    if isinstance(error, PoolError):
-        return error
-    if isinstance(error, RemoteProtocolError):
-        return PoolError(f"the pool broke the protocol: {error.reason}")
-    return PoolError(f"connection lost: {_innermost(error) or type(error).__name__}")
-
-
-def _innermost(error: BaseException) -> str:
-    """What the operator can act on: of several addresses tried, the last one's reason, not that all failed."""
-    cause = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[-1]
-    return str(cause)
-
-
-def host_and_port(url: str) -> tuple[str, int]:
-    """The address in a pool's url (its form was checked with the config)."""
-    host, _, port = url.partition("://")[2].rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 # Any: each handler takes exactly the event type it is listed under.

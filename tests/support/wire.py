@@ -13,7 +13,8 @@ from proxy.downstream.guard import Guard
 from proxy.downstream.v1 import Identity, MinerServer, MinerSession
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
-from proxy.upstream.v1 import SessionEvents, V1Session
+from proxy.upstream.session import SessionEvents
+from proxy.upstream.v1 import V1Session
 from proxy.work.extranonce import PrefixAllocator
 from tests.support.jobs import NTIME
 from tests.support.routing import Bench
