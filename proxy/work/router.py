@@ -397,6 +397,10 @@ class Router:
         session = upstream.session
         if not session.is_alive and not is_block:
             return Verdict.POOL_GONE
+        version = header_version(upstream.job, sent.version_mask, share.version_bits)
+        # Whatever this unit does: once rolling is granted BIP 310 wants the bits in every share (DATUM refuses one without them, be
+        # it a block), and a pool that never granted it refuses a share that has them.
+        mask = upstream.job.version_mask
         taken = session.submit(
             ForwardedShare(
                 share_id=share_id,
@@ -405,9 +409,8 @@ class Router:
                 extranonce2=upstream.fit.pool_extranonce2(channel.prefix + share.extranonce2),
                 ntime=share.ntime,
                 nonce=share.nonce,
-                # Some firmware always sends them, and a pool that never granted rolling refuses a share that has them.
-                version_bits=share.version_bits if upstream.job.version_mask else None,
-                version=header_version(upstream.job, sent.version_mask, share.version_bits),
+                version_bits=version & mask if mask else None,
+                version=version,
                 work=upstream.difficulty * HASHES_PER_DIFFICULTY,
                 block=is_block,
             )

@@ -132,6 +132,16 @@ def test_case_59_a_block_passes_whatever_is_in_the_way(trouble: str) -> None:
     assert [facts["pool"] for facts in bench.names("block.found")] == ["pool-a"]
 
 
+def test_a_pool_that_lets_us_roll_gets_the_bits_of_units_that_do_not_roll_too() -> None:
+    """BIP 310; DATUM refuses a share without them as bad-version."""
+    bench, session = working()
+    upstream = session.job(2)
+    upstream.job = msgspec.structs.replace(upstream.job, version=0x20004000)
+    unit = bench.unit()
+    bench.router.submit(unit, next(bench.finds(unit)), 0)
+    assert (session.taken[-1].version_bits, session.taken[-1].version) == (0x4000, 0x20004000)
+
+
 def test_version_bits_go_up_only_to_a_pool_that_lets_us_roll() -> None:
     """Some firmware always sends the sixth parameter; a pool that never granted it refuses a share that has one."""
     bench, session = working()
