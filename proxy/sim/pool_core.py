@@ -32,6 +32,8 @@ KEPT_RETIRED_IDS = 256
 
 GOOD = frozenset({Verdict.VALID, Verdict.BLOCK})
 
+JobIdT = TypeVar("JobIdT", str, int)
+
 
 class PoolCoreSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a pool is set up. nbits 1d00ffff needs 4 G hashes a block: no simulated fleet finds one by accident."""
@@ -74,19 +76,24 @@ class SentJob(msgspec.Struct, frozen=True):
     rolled_bytes: int
 
     @property
+    def difficulty(self) -> float:
+        """Of one share of it."""
+        return difficulty_from_target(self.job.target)
+
+    @property
     def work(self) -> float:
         """Expected hashes of one share of it."""
-        return difficulty_from_target(self.job.target) * HASHES_PER_DIFFICULTY
+        return self.difficulty * HASHES_PER_DIFFICULTY
 
 
-class SentJobs:
+class SentJobs(Generic[JobIdT]):
     """The jobs one miner may send shares of, and the ids of those that it may not any more."""
 
     def __init__(self) -> None:
-        self._jobs: OrderedDict[str, SentJob] = OrderedDict()
-        self._retired: deque[str] = deque(maxlen=KEPT_RETIRED_IDS)
+        self._jobs: OrderedDict[JobIdT, SentJob] = OrderedDict()
+        self._retired: deque[JobIdT] = deque(maxlen=KEPT_RETIRED_IDS)
 
-    def add(self, job_id: str, sent: SentJob, clean: bool) -> None:
+    def add(self, job_id: JobIdT, sent: SentJob, clean: bool) -> None:
         """Take a job; a clean one retires all others."""
         if clean:
             self._retired.extend(self._jobs)
@@ -95,11 +102,11 @@ class SentJobs:
         while len(self._jobs) > KEPT_JOBS:
             self._retired.append(self._jobs.popitem(last=False)[0])
 
-    def get(self, job_id: str) -> SentJob | None:
+    def get(self, job_id: JobIdT) -> SentJob | None:
         """The job, while shares of it count."""
         return self._jobs.get(job_id)
 
-    def why_missing(self, job_id: str) -> Verdict:
+    def why_missing(self, job_id: JobIdT) -> Verdict:
         """For a share of a job that `get` does not know."""
         return Verdict.STALE if job_id in self._retired else Verdict.UNKNOWN_JOB
 

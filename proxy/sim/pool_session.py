@@ -39,7 +39,7 @@ class PoolSession:
         self._out_ready = trio.Event()
         self._closing = False
         self._nursery: trio.Nursery | None = None
-        self._jobs = SentJobs()
+        self._jobs: SentJobs[str] = SentJobs()
         self._users: set[str] = set()
         self._version_mask: int | None = None  # None: not negotiated
         self._last_line = b""
