@@ -103,6 +103,11 @@ class MinerSession:
         return self._is_authorized and self._search.has_work
 
     @property
+    def puzzle(self) -> Puzzle | None:
+        """What it works on now."""
+        return self._search.puzzle if self._is_authorized else None
+
+    @property
     def unanswered(self) -> int:
         """Shares without an answer yet."""
         return len(self._pending)

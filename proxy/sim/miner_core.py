@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from proxy.sim.hasher import Hasher
+from proxy.sim.search import Puzzle
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -63,6 +64,10 @@ class MinerSession(Protocol):
         """It is admitted, and has a job to mine."""
 
     @property
+    def puzzle(self) -> Puzzle | None:
+        """What it works on now."""
+
+    @property
     def unanswered(self) -> int:
         """Shares without an answer yet."""
 
@@ -101,6 +106,11 @@ class MinerCore(abc.ABC):
     def is_mining(self) -> bool:
         """It is admitted and has a job."""
         return self.session is not None and self.session.has_work
+
+    @property
+    def puzzle(self) -> Puzzle | None:
+        """What it works on now; None without work."""
+        return self.session.puzzle if self.session is not None else None
 
     @property
     def unanswered(self) -> int:

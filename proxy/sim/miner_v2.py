@@ -123,6 +123,11 @@ class MinerSessionV2:
         return self._search.has_work
 
     @property
+    def puzzle(self) -> Puzzle | None:
+        """What it works on now."""
+        return self._search.puzzle
+
+    @property
     def unanswered(self) -> int:
         """Shares without an answer yet."""
         return len(self._pending)

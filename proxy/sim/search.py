@@ -70,6 +70,11 @@ class Search:
         """There is something to hash."""
         return self._work is not None
 
+    @property
+    def puzzle(self) -> Puzzle | None:
+        """What is worked on now."""
+        return self._puzzle if self._work is not None else None
+
     def begin(self, puzzle: Puzzle, *, restart: bool = False) -> None:
         """Leave the old puzzle for this one. restart: count the extranonce from 0 again, as some firmware does."""
         if restart:
