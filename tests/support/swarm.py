@@ -28,6 +28,11 @@ class SwarmUnit:
         return self.miner.of("mining.notify")
 
     @property
+    def prefix(self) -> str:
+        """Its extranonce1."""
+        return str(self.hello["result"][1])  # type: ignore[index]
+
+    @property
     def difficulty(self) -> float:
         """What it was told last."""
         return float(self.miner.of("mining.set_difficulty")[-1]["params"][0])  # type: ignore[index,arg-type]
@@ -37,7 +42,7 @@ class SwarmUnit:
         while not self.miner.closed:
             try:
                 await self.miner.read()
-            except trio.EndOfChannel:
+            except (trio.EndOfChannel, trio.ClosedResourceError):
                 return
 
     async def find(self, job: int = -1) -> int:
@@ -66,8 +71,18 @@ class Swarm:
         await until(lambda: min(self.job_counts()) >= count)
         assert self.job_counts() == {count}
 
+    def are_on_newest_jobs(self) -> bool:
+        """Everybody has read the job that the proxy believes it is on."""
+        current = {channel.prefix.hex(): channel.current for channel in self.rig.app.router.channels}
+        return all(
+            (sent := current.get(unit.prefix)) is not None and unit.jobs[-1]["params"][0] == sent.wire.wire_id  # type: ignore[index]
+            for unit in self.units
+        )
+
     async def all_find(self, job: int = -1) -> None:
         """A share of everybody, each answered true."""
+        if job == -1:
+            await until(self.are_on_newest_jobs)
         asked = [(unit, await unit.find(job)) for unit in self.units]
         for unit, request in asked:
             await until(lambda unit=unit, request=request: self.answer(unit, request) is not None)
@@ -95,5 +110,5 @@ async def swarm(rig: Rig, count: int) -> Swarm:
         rig.nursery.start_soon(unit.read)
         units.append(unit)
     made = Swarm(rig, units)
-    await made.have_jobs(1)
+    await until(lambda: min(made.job_counts()) >= 1)
     return made

@@ -7,7 +7,6 @@ from protocol.bitcoin.target import HASHES_PER_DIFFICULTY, MAX_TARGET
 from protocol.mining.job import VERSION_MASK_BIP320
 from protocol.mining.share import Verdict
 from proxy.config import Vardiff
-from proxy.work.fanout import FanOut
 from proxy.work.jobs import ForwardedShare
 from proxy.work.router import FAN_OUT_AT_ONCE
 from tests.support.jobs import EASY, NTIME, FakeSession
@@ -332,20 +331,6 @@ def test_a_whole_fleet_that_moves_gets_one_job_each_and_those_who_wait_get_their
             ("pool-a", True),
             ("pool-b", True),
         ]
-
-
-def test_a_fan_out_that_is_joined_keeps_those_who_still_wait() -> None:
-    bench, session = working()
-    units = [bench.unit(f"unit-{number}") for number in range(6)]
-    fan_out = FanOut(bench.router._send_job)
-    wires_of = [bench.router._first_wire(session.job(number)) for number in (2, 3)]
-    fan_out.start(session, wires_of[0], units[:4])
-    fan_out.step(2)
-    fan_out.join(session, wires_of[1], units[4:])
-    fan_out.step(100)
-    assert not fan_out.is_pending
-    last = [bench.jobs(unit)[-1].sent.wire for unit in units]
-    assert last == [wires_of[0]] * 2 + [wires_of[1]] * 4
 
 
 def test_units_that_left_or_moved_are_passed_over() -> None:
