@@ -21,6 +21,7 @@ RESUME_WINDOW_S = 30.0
 # More unanswered shares than this, and the pool is not taking them: new ones are refused as busy.
 MAX_PENDING = 50_000
 DUPLICATE_CODE = 22
+LOW_DIFFICULTY_CODE = 23
 LATENCY_SAMPLES = 100
 # Answers that the reject rate looks at.
 RATE_WINDOW_S = 180.0
@@ -86,10 +87,13 @@ class PendingShares:
         account: PoolAccount,
         settle: Callable[[int, ShareState, str | None], None],
         answered: Callable[[str, bool], None],
+        block_lost: Callable[[ForwardedShare, str], None] = lambda share, reason: None,
     ) -> None:
+        """block_lost: told of each block that the pool did not acknowledge, with the reason."""
         self._account = account
         self._settle = settle
         self._answered = answered
+        self._block_lost = block_lost
         self._sent: dict[int, Sent] = {}
         self._doubt: list[InDoubt] = []
         self._doubt_until_s = 0.0
@@ -137,10 +141,12 @@ class PendingShares:
         if accepted:
             self._end_accepted(share, reason)
         else:
-            label = _label(code)
+            label = _label(code, reason)
             account.refused[label] = account.refused.get(label, 0) + 1
             account.last_refusal = reason or label
             self._settle(share.share_id, ShareState.REFUSED, label)
+            if share.block:
+                self._block_lost(share, f"refused: {reason or label}")
         self._answered(share.unit, accepted)
         return True
 
@@ -164,6 +170,10 @@ class PendingShares:
             self._end_accepted(share, None)
             self._answered(share.unit, True)
         return Batch(len(covered), min(count, len(covered)), work / HASHES_PER_DIFFICULTY)
+
+    def count_mismatch(self) -> None:
+        """The numbers of an acknowledgement are not those of the shares it covers."""
+        self._account.mismatched_batches += 1
 
     def connection_lost(self, now_s: float) -> None:
         """Everything unanswered is in doubt for a while."""
@@ -196,9 +206,13 @@ class PendingShares:
     def _end_unknown(self, share: ForwardedShare, reason: str) -> None:
         self._account.unknown[reason] = self._account.unknown.get(reason, 0) + 1
         self._settle(share.share_id, ShareState.UNKNOWN, reason)
+        if share.block:
+            self._block_lost(share, reason)
 
 
-def _label(code: int | None) -> str:
-    """A bounded name for a pool's refusal."""
+def _label(code: int | None, reason: str | None) -> str:
+    """A bounded name for a pool's refusal. Code 23 stands for more than a low difficulty; only the words tell."""
+    if code == LOW_DIFFICULTY_CODE and reason is not None and "version" in reason.lower():
+        return "bad-version"
     known = {20: "other", 21: "stale", 22: "duplicate", 23: "low-difficulty", 24: "unauthorized", 25: "not-subscribed"}
     return known.get(code, "other") if code is not None else "other"

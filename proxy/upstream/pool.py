@@ -24,7 +24,7 @@ from proxy.upstream.v1 import V1Session
 from proxy.views import PoolView
 from proxy.work.geometry import Geometry
 from proxy.work.health import Health, Observation, judge
-from proxy.work.jobs import UpstreamJob, UpstreamSession
+from proxy.work.jobs import ForwardedShare, UpstreamJob, UpstreamSession
 
 log = structlog.get_logger()
 
@@ -210,7 +210,7 @@ class Pool:
         if self._nursery is None or len(self._slots) >= MAX_SLOTS:
             return None
         self._slot_numbers += 1
-        pending = PendingShares(self.account, self._settle, self._answered)
+        pending = PendingShares(self.account, self._settle, self._answered, self._on_block_lost)
         slot = Slot(self._slot_numbers, self._user_for(unit), pending, self._clock())
         self._slots.append(slot)
         self._nursery.start_soon(self._run_slot, slot, name=f"pool {self.name} slot {slot.number}")
@@ -308,6 +308,16 @@ class Pool:
             self._events.publish("pool.failed", "warning", pool=self.name, reason=reason)
         self.failure = reason
         self._changed()
+
+    def _on_block_lost(self, share: ForwardedShare, reason: str) -> None:
+        self._events.publish(
+            "block.not_acknowledged",
+            "error",
+            pool=self.name,
+            unit=share.unit,
+            reason=reason,
+            remedy="ask the pool whether it has the block of this minute",
+        )
 
     def _on_message(self, text: str) -> None:
         self.last_message = text

@@ -1,5 +1,6 @@
 """Every share that went out ends somewhere, with a reason."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,13 @@ class Book:
         self.ends: list[tuple[int, ShareState, str | None]] = []
         self.told: list[tuple[str, bool]] = []
         self.account = PoolAccount()
-        self.pending = PendingShares(self.account, lambda *end: self.ends.append(end), lambda *told: self.told.append(told))
+        self.lost_blocks: list[tuple[int, str]] = []
+        self.pending = PendingShares(
+            self.account,
+            lambda *end: self.ends.append(end),
+            lambda *told: self.told.append(told),
+            lambda share, reason: self.lost_blocks.append((share.share_id, reason)),
+        )
 
 
 def test_an_accepted_share_counts_its_work() -> None:
@@ -92,6 +99,26 @@ def test_a_kept_block_that_is_sent_for_the_first_time_is_refused_where_the_pool_
         book.pending.sent(1, waiting.share, 2.0, resent=waiting.was_sent)
     book.pending.answer(1, False, 21, "Stale", 2.5)
     assert book.ends == [(10, ShareState.REFUSED, "stale")]
+
+
+def test_a_block_that_is_not_acknowledged_is_told_with_the_pools_words() -> None:
+    book = Book()
+    for number, block in enumerate((True, False, True, True)):
+        book.pending.sent(number, msgspec.structs.replace(share(number), block=block), 0.0)
+    book.pending.answer(0, False, 23, "H-not-zero", 0.1)
+    book.pending.answer(1, False, 21, "Stale", 0.1)
+    book.pending.answer(2, True, None, None, 0.1)
+    book.pending.connection_lost(1.0)
+    book.pending.give_up("session-lost")
+    assert book.lost_blocks == [(0, "refused: H-not-zero"), (3, "session-lost")]
+
+
+def test_a_bad_version_is_not_called_a_low_difficulty_though_the_code_is_the_same() -> None:
+    book = Book()
+    for number, reason in enumerate(("bad-version", "Above target", "Difficulty too low", None)):
+        book.pending.sent(number, share(number), 0.0)
+        book.pending.answer(number, False, 23, reason, 0.1)
+    assert book.account.refused == {"bad-version": 1, "low-difficulty": 3}
 
 
 def test_a_kept_block_that_nobody_came_back_for_was_never_sent() -> None:
