@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import ssl
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from protocol.v2.identity import ServerIdentity
 from proxy.config import Pool as PoolConfig
 from proxy.config import SiteConfig
 from proxy.descriptors import admit_at_most
@@ -20,10 +20,11 @@ from proxy.downstream.guard import Guard
 from proxy.downstream.quirks import Quirks
 from proxy.downstream.reactor import Reactor
 from proxy.downstream.v1 import Identity, MinerServer, MinerSession
-from proxy.errors import ConfigError
+from proxy.downstream.v2 import DeviceServer, DeviceSession, device_mask
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
 from proxy.ledger.ledger import Ledger
+from proxy.ports import identity_of, ports_of
 from proxy.reload import Reloader
 from proxy.site import LiveSite
 from proxy.supervise import supervised
@@ -43,6 +44,8 @@ from proxy.work.router import Router
 log = structlog.get_logger()
 
 ASSIGN_PERIOD_S = 0.5
+# A certificate lives for days; a clock that is set right after the start is what this is for.
+CERTIFICATE_PERIOD_S = 60.0
 
 
 class App:
@@ -107,14 +110,23 @@ class App:
             clock=clock,
             rng=os.urandom,
         )
+        self.devices = DeviceServer(
+            config=config.listen,
+            router=self.router,
+            allocator=self.allocator,
+            guard=self.guard,
+            identify=self._identify,
+            offered_mask=self.assigner.offered_mask(device_mask(int(config.listen.version_mask, 16))),
+            clock=clock,
+        )
+        self.identity = identity_of(config.listen, wall_clock())
         self.reactor = Reactor(
             config.listen,
             self.guard,
-            make_session=self.miners.session,
-            fan_out_pending=lambda: self.router.is_fan_out_pending,
-            fan_out_step=self.router.fan_out_step,
+            ports=ports_of(config.listen, self.miners.session, self.devices.session, self.identity),
+            fan_out_pending=lambda: self.router.is_fan_out_pending or self.devices.is_flush_pending,
+            fan_out_step=self._fan_out_step,
             upkeep=self._upkeep,
-            tls_context=_listener_tls(config),
         )
         self._typical_hps = {unit.id: config.models[unit.model].levels[-1].hashrate_hps for unit in config.units}
         self.lag = LoopLag()
@@ -130,6 +142,7 @@ class App:
             fleet=self.fleet,
             heat=self.heat,
             lag=self.lag,
+            certificate=self.identity,
             reload=self.reloader.reload,
             clock=clock,
             wall_clock=wall_clock,
@@ -138,7 +151,7 @@ class App:
 
     def _wire(self) -> None:
         """The few calls that go from one part to another; everything else is reached by import."""
-        self.router.on_work = self.reactor.wake
+        self.router.on_work = self.devices.on_work = self.reactor.wake
         self.router.choose_session = self.assigner.choose
         self.router.on_shares_work = self.assigner.account
         self.router.on_left = self.assigner.leave
@@ -161,6 +174,7 @@ class App:
             clock=trio.current_time,
             wall_clock=self.wall_clock,
             tls_context=make_tls_context(config),
+            loads=self.router.loads,
         )
 
     async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -187,6 +201,8 @@ class App:
         for pool in self.pools:
             self.start_pool(pool)
         nursery.start_soon(supervised, "assign", self._assign)
+        if self.identity is not None:
+            nursery.start_soon(supervised, "certificate", self._renew_certificate, self.identity)
         nursery.start_soon(self.reactor.run, name="reactor")
 
     def start_pool(self, pool: Pool) -> None:
@@ -208,9 +224,22 @@ class App:
         self.router.expect_hashrate(unit, hashrate_hps)
         self.assigner.power_changed(unit)
 
+    def _fan_out_step(self, count: int) -> None:
+        self.router.fan_out_step(count)
+        self.devices.flush()
+
     def _upkeep(self, session: Session) -> None:
         if isinstance(session, MinerSession) and session.channel is not None:
             self.router.upkeep((session.channel,), self.config.listen.keepalive_job_s)
+        elif isinstance(session, DeviceSession):
+            session.tick()
+            self.router.upkeep(session.channels, self.config.listen.keepalive_job_s)
+
+    async def _renew_certificate(self, identity: ServerIdentity) -> None:
+        while True:
+            if identity.refresh(self.wall_clock()):
+                log.info("certificate.renewed", valid_for_s=round(identity.seconds_to_expiry(self.wall_clock())))
+            await trio.sleep(CERTIFICATE_PERIOD_S)
 
     def _identify(self, worker: str, address: str, quirks: Quirks) -> Identity | None:
         """A configured unit by its worker name and address; others only where the site lets anybody mine."""
@@ -250,16 +279,3 @@ async def _obey_signals(app: App) -> None:
 
 def _log_event(event: Event) -> None:
     getattr(log, event.level)(event.name, **event.facts)
-
-
-def _listener_tls(config: SiteConfig) -> ssl.SSLContext | None:
-    """TLS 1.2 or later for miners; the pair was checked with the configuration."""
-    listen = config.listen
-    if listen.v1_tls is None:
-        return None
-    if listen.tls_certificate is None or listen.tls_key is None:
-        raise ConfigError(["listen.v1_tls needs listen.tls_certificate and listen.tls_key"])
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(listen.tls_certificate, listen.tls_key)
-    return context

@@ -85,14 +85,19 @@ class Pool(Table, frozen=True, kw_only=True):
 
     name: Name
     url: Annotated[
-        str, Meta(pattern=r"^stratum\+(tcp|ssl|tls)://[^/\s]+:[0-9]{1,5}$", description="stratum+tcp://host:port or +ssl")
+        str,
+        Meta(
+            pattern=r"^(stratum\+(tcp|ssl|tls)://[^/\s]+:[0-9]{1,5}|stratum2\+tcp://[^/\s]+:[0-9]{1,5}(/[1-9A-HJ-NP-Za-km-z]*)?)$",
+            description="stratum+tcp://host:port, stratum+ssl://host:port, or stratum2+tcp://host:port/KEY for Stratum V2",
+        ),
     ]
     user: Annotated[str, Meta(min_length=1, max_length=191, description="pool account, or account.worker")]
     password: Annotated[str, Meta(max_length=128, description="most pools ignore it; never logged or shown")] = "x"
     priority: Annotated[int, Meta(ge=0, le=99, description="lower is better; equal priorities share by weight")] = 0
     weight: Annotated[float, Meta(gt=0, le=1000, description="share of the work among equal priorities")] = 1.0
     mode: Annotated[
-        Literal["aggregated", "grouped", "per_unit"], Meta(description="upstream connections: one, one a group, one a unit")
+        Literal["aggregated", "grouped", "per_unit"],
+        Meta(description="upstream connections: one, one a group, one a unit; Stratum V2: channels on one connection"),
     ] = "aggregated"
     group_size: Annotated[int, Meta(ge=1, le=5_000, description="units on one connection, mode grouped")] = 50
     unit_suffix: Annotated[bool, Meta(description="mode per_unit: authorize as user.unit-id, so the pool sees each unit")] = True
@@ -101,6 +106,17 @@ class Pool(Table, frozen=True, kw_only=True):
     reconnect_allow: Annotated[
         list[str], Meta(description="host:port that client.reconnect may lead to; all others are refused")
     ] = []
+    allow_unauthenticated: Annotated[
+        bool, Meta(description="Stratum V2 without KEY in the url: true lets anybody on the way be the pool")
+    ] = False
+    certificate_versions: Annotated[
+        list[Annotated[int, Meta(ge=0, le=65_535)]],
+        Meta(min_length=1, max_length=8, description="Stratum V2: certificate versions taken; the specification knows 0"),
+    ] = msgspec.field(default_factory=lambda: [0])
+    request_extensions: Annotated[
+        list[Annotated[int, Meta(ge=1, le=32_767)]],
+        Meta(max_length=8, description="Stratum V2: 1 negotiates extensions, 2 tells the pool which unit found a share"),
+    ] = msgspec.field(default_factory=lambda: [1, 2])
     version_mask: Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}$", description="version bits asked of this pool")] = "1fffe000"
     suggest_difficulty: Annotated[float, Meta(gt=0, description="sent as mining.suggest_difficulty")] | None = None
     connect_timeout_s: Annotated[

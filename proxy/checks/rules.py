@@ -9,6 +9,7 @@ import itertools
 
 from proxy.checks.fleet import check_fleet, rated_power_w
 from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
+from proxy.checks.pools_v2 import check_v2_pool
 from proxy.checks.report import Report
 from proxy.config import Pool, SiteConfig
 
@@ -66,8 +67,9 @@ def _pools(config: SiteConfig, report: Report) -> None:
         path = f"pools[{index}]"
         _pool_url(pool, path, report)
         for key in ("tls_ca", "tls_server_name"):
-            if getattr(pool, key) is not None and pool.url.startswith("stratum+tcp"):
-                report.warn(f"{path}.{key}", "has no effect: the url is stratum+tcp; use stratum+ssl")
+            if getattr(pool, key) is not None and not pool.url.startswith(("stratum+ssl", "stratum+tls")):
+                scheme = pool.url.partition("://")[0]
+                report.warn(f"{path}.{key}", f"has no effect: the url is {scheme}; TLS is stratum+ssl")
         for position, allowed in enumerate(pool.reconnect_allow):
             endpoint = parse_endpoint(allowed)
             if endpoint is None or endpoint.port == 0:
@@ -75,6 +77,9 @@ def _pools(config: SiteConfig, report: Report) -> None:
 
 
 def _pool_url(pool: Pool, path: str, report: Report) -> None:
+    if pool.url.startswith("stratum2+"):
+        check_v2_pool(pool, path, report)
+        return
     endpoint = parse_endpoint(pool.url.rpartition("//")[2])
     if endpoint is None or endpoint.port == 0:
         report.mistake(

@@ -5,9 +5,10 @@ warm, also while another pool is in use, so that a switch sends bytes that are a
 whom: see work/.
 """
 
+import os
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import reduce
 from operator import and_
 
@@ -19,12 +20,15 @@ from proxy.errors import PoolError
 from proxy.events import EventLog
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
-from proxy.upstream.session import PoolSession, Redirect, Resume, SessionEvents, host_and_port
+from proxy.upstream.session import PoolSession, Redirect, Resume, SessionEvents, host_and_port, is_v2
 from proxy.upstream.v1 import V1Session
+from proxy.upstream.v2 import V2Session
+from proxy.upstream.v2_link import V2Link
 from proxy.views import PoolView
 from proxy.work.geometry import Geometry
 from proxy.work.health import Health, Observation, judge
 from proxy.work.jobs import ForwardedShare, UpstreamJob, UpstreamSession
+from proxy.work.load import Load
 
 log = structlog.get_logger()
 
@@ -79,7 +83,9 @@ class Pool:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         tls_context: ssl.SSLContext | None,
+        loads: Callable[[], tuple[dict[UpstreamSession, Load], Load]] = lambda: ({}, Load(0.0, 1.0)),
     ) -> None:
+        """loads: what is expected of the units of each session, and of one without units; a Stratum V2 pool is told."""
         self.config = config
         self.name = config.name
         self.account = PoolAccount()
@@ -95,6 +101,10 @@ class Pool:
         self._clock = clock
         self._wall_clock = wall_clock
         self._tls_context = tls_context
+        self._loads = loads
+        self._link = (
+            V2Link(config, events=events, clock=clock, wall_clock=wall_clock, rng=os.urandom) if is_v2(config.url) else None
+        )
         self._publish = publish
         self._hooks = SessionEvents(ready=self._on_ready, job=self._on_job, message=self._on_message)
         self._slots: list[Slot] = []
@@ -114,6 +124,8 @@ class Pool:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     self._open_slot(None)
+                    if self._link is not None:
+                        nursery.start_soon(self._keep_link, self._link, name=f"pool {self.name} link")
                     while True:
                         await trio.sleep(TIDY_PERIOD_S)
                         self._tidy()
@@ -232,6 +244,14 @@ class Pool:
                 # Out of the list at once: nobody may be placed on it while it ends.
                 self._slots.remove(slot)
                 slot.scope.cancel()
+        if self._link is not None and self._link.is_up:
+            self._tell_loads()
+
+    def _tell_loads(self) -> None:
+        loads, spare = self._loads()
+        for slot in self._slots:
+            if isinstance(slot.session, V2Session):
+                slot.session.tick(loads.get(slot.session, spare))
 
     async def _run_slot(self, slot: Slot) -> None:
         try:
@@ -246,26 +266,40 @@ class Pool:
                 self._slots.remove(slot)
 
     async def _reconnect_forever(self, slot: Slot) -> None:
-        backoff_s = BACKOFF_FIRST_S
         resume: Resume | None = None
+
+        async def serve(host: str, port: int) -> None:
+            nonlocal resume
+            session = slot.session = self._make_session(slot, resume)
+            try:
+                await session.run(host, port, self._tls_context)
+            finally:
+                resume = session.to_resume() or resume
+
+        await self._again_and_again(serve, lambda reason: self._failed(slot, reason))
+
+    async def _keep_link(self, link: V2Link) -> None:
+        await self._again_and_again(link.run, self._link_failed)
+
+    async def _again_and_again(self, serve: Callable[[str, int], Awaitable[None]], failed: Callable[[str], None]) -> None:
+        """Run `serve` with the pool's address, or where the pool redirects to, each time it fails."""
+        backoff_s = BACKOFF_FIRST_S
         host, port = host_and_port(self.config.url)
         while True:
             begun_s = self._clock()
-            session = slot.session = self._make_session(slot, resume)
             wait_s = None
             try:
-                await session.run(host, port, self._tls_context)
+                await serve(host, port)
             except Redirect as redirect:
                 host, port, wait_s = redirect.host, redirect.port, max(redirect.wait_s, 1.0)
-                self._failed(slot, f"redirected {redirect}")
+                failed(f"redirected {redirect}")
             except PoolError as error:
                 host, port = host_and_port(self.config.url)
-                self._failed(slot, str(error))
+                failed(str(error))
             except Exception:
                 # A bug of ours costs this connection, never the site.
                 log.exception("pool.bug", pool=self.name)
-                self._failed(slot, "internal error")
-            resume = session.to_resume() or resume
+                failed("internal error")
             if self._clock() - begun_s > GOOD_LIFE_S:
                 backoff_s = BACKOFF_FIRST_S
             # Jitter, so that a pool that comes back is not met by everybody in the same second.
@@ -274,6 +308,21 @@ class Pool:
 
     def _make_session(self, slot: Slot, resume: Resume | None) -> PoolSession:
         self._sessions_made += 1
+        if self._link is not None:
+            return V2Session(
+                self.config,
+                link=self._link,
+                session_id=self._sessions_made,
+                user=slot.user,
+                geometry=self._geometry,
+                pending=slot.pending,
+                hooks=self._hooks,
+                events=self._events,
+                clock=self._clock,
+                wall_clock=self._wall_clock,
+                resume=resume,
+                load=self._loads()[1],
+            )
         return V1Session(
             self.config,
             session_id=self._sessions_made,
@@ -299,11 +348,18 @@ class Pool:
             self._changed()
 
     def _failed(self, slot: Slot, reason: str) -> None:
-        self.reconnects += 1
         slot.is_doubtful = True
         session, slot.session = slot.session, None
         if session is not None:
             self._session_gone(session)
+        if self._link is None or self._link.is_up:
+            self._link_failed(reason)
+        else:
+            # The link has said why, for all of its channels.
+            self._changed()
+
+    def _link_failed(self, reason: str) -> None:
+        self.reconnects += 1
         if self.failure != reason:
             self._events.publish("pool.failed", "warning", pool=self.name, reason=reason)
         self.failure = reason
@@ -334,7 +390,7 @@ class Pool:
         return PoolView(
             name=self.name,
             url=self.config.url,
-            transport="tls" if self._tls_context is not None else "tcp",
+            transport="noise" if self._link is not None else "tls" if self._tls_context is not None else "tcp",
             mode=self.config.mode,
             state=health.state.value,
             reason=health.reason,
@@ -365,8 +421,9 @@ def _newest_job_s(session: PoolSession) -> float:
 
 
 def make_tls_context(config: PoolConfig) -> ssl.SSLContext | None:
-    """Verification is always on: a private pool is trusted by its CA file (`tls_ca`), never by looking away. None for plain TCP."""
-    if config.url.startswith("stratum+tcp://"):
+    """None for plain TCP and for Noise. Verification is always on: a private pool is trusted by its CA file (`tls_ca`), never by
+    looking away."""
+    if config.url.startswith("stratum+tcp://") or is_v2(config.url):
         return None
     context = ssl.create_default_context(cafile=config.tls_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

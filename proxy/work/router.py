@@ -29,6 +29,7 @@ from proxy.work.jobs import (
     later_wire_job,
     sent_job,
 )
+from proxy.work.load import Load, loads_by_session
 from proxy.work.unit_work import WorkMemory
 
 # A unit that can try everything a job offers within this time may idle before the next one comes.
@@ -256,6 +257,10 @@ class Router:
         channel = self.by_unit.get(unit)
         if channel is not None and vardiff.expect(channel.vardiff, self.policy, hashrate_hps, self._clock()) is not None:
             self.renew(channel)
+
+    def loads(self) -> tuple[dict[UpstreamSession, Load], Load]:
+        """The load of each session that has units, and what one without would get; see loads_by_session."""
+        return loads_by_session(self.channels, self.policy.start_difficulty)
 
     # -- upkeep
 
