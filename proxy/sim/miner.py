@@ -130,6 +130,11 @@ class MinerSession:
             for find in self._search.hash(count):
                 self._submit(find)
 
+    def hang_up(self) -> None:
+        """See SimMiner.restart."""
+        self._search.stop()
+        self._hang_up.cancel()
+
     # --- the tasks
 
     async def _shake_hands(self) -> None:

@@ -77,6 +77,9 @@ class MinerSession(Protocol):
     def hash(self, count: int) -> None:
         """Try `count` hashes; finds are submitted."""
 
+    def hang_up(self) -> None:
+        """End the connection at once, as firmware that restarts does."""
+
 
 class MinerCore(abc.ABC):
     """One miner. `run` keeps it connected until cancelled; it hashes while it has work and its rate is above 0."""
@@ -121,6 +124,11 @@ class MinerCore(abc.ABC):
         """Try `count` hashes on the present job, if there is one; finds are submitted."""
         if self.session is not None:
             self.session.hash(count)
+
+    def restart(self) -> None:
+        """Its firmware starts anew: the connection ends, another one follows."""
+        if self.session is not None:
+            self.session.hang_up()
 
     async def run(self) -> None:
         """Connect, mine, and after any end connect again: back-off doubles, with jitter, until a job came."""

@@ -147,6 +147,11 @@ class MinerSessionV2:
         for find in self._search.hash(count):
             self._submit(find)
 
+    def hang_up(self) -> None:
+        """See SimMinerV2.restart."""
+        self._search.stop()
+        self._hang_up.cancel()
+
     # --- the tasks
 
     async def _talk(self) -> None:
@@ -207,8 +212,7 @@ class MinerSessionV2:
                 self._miner.failures.append(code.decode("ascii", "replace"))
                 self._hang_up.cancel()
             case events.ChannelClosed() | events.ReconnectAsked():
-                self._search.stop()
-                self._hang_up.cancel()
+                self.hang_up()
             case _:
                 pass
 
