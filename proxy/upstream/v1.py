@@ -358,7 +358,11 @@ class V1Session:
         self._send(self._protocol.unknown(event.id))
 
     def _on_refused(self, event: messages.Refused) -> None:
-        self._refuse(event.method, event.reason)
+        if event.method == "answer":
+            # Some pools answer twice. It changes nothing, and a session that works is not given up for it.
+            self.bad_messages += 1
+        else:
+            self._refuse(event.method, event.reason)
 
     def _on_plain_answer(self, event: messages.Answer) -> None:
         """extranonce.subscribe and suggest_difficulty: nothing depends on the answer."""
