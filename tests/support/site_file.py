@@ -43,6 +43,7 @@ def write_site(
     api: Mapping[str, object] | None = None,
     keys: Sequence[Mapping[str, object]] = (),
     units: Sequence[Mapping[str, object]] = (),
+    loops: Sequence[str] = (),
     tables: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Path:
     """A site with easy shares. `tables` adds or replaces tables by their name."""
@@ -54,6 +55,7 @@ def write_site(
     }
     parts = [toml_table(f"[{name}]", table) for name, table in every.items()]
     parts += [toml_table("[[pools]]", table) for table in pools]
+    parts += [toml_table("[[loops]]", {"name": loop}) for loop in loops]
     parts += [toml_table("[[units]]", table) for table in units]
     parts += [toml_table("[[api.keys]]", table) for table in keys]
     path.write_text("\n".join(parts))
