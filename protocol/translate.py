@@ -21,6 +21,9 @@ _ERROR_NUMBERS: Final = {
     error_codes.INVALID_JOB_ID: 21,
     error_codes.DUPLICATE_SHARE: 22,
     error_codes.DIFFICULTY_TOO_LOW: 23,
+    # SV1 has no number for these; most of its pools answer 23, and say "version" in the text, as the codes do.
+    error_codes.VERSION_ROLLING_NOT_ALLOWED: 23,
+    error_codes.INVALID_NON_ROLLABLE_VERSION_BIT: 23,
     error_codes.INVALID_CHANNEL_ID: 24,
     error_codes.UNKNOWN_USER: 24,
     error_codes.INVALID_USER_IDENTITY: 24,
