@@ -221,7 +221,7 @@ class V2Link:
             with trio.move_on_after(self._patience_s()) as scope:
                 data = await stream.receive_some(65_536)
             if scope.cancelled_caught:
-                self._too_slow()
+                self.expire()
                 continue
             if not data:
                 raise PoolError(f"closed by the pool during {self._phase.value}" if not self.is_up else "closed by the pool")
@@ -301,7 +301,8 @@ class V2Link:
             return 3 * self._config.job_timeout_s
         return max(0.0, self._deadline_s - self._clock())
 
-    def _too_slow(self) -> None:
+    def expire(self) -> None:
+        """Nothing came for as long as one waits for it. Raises PoolError when the time of the phase has passed."""
         if self.is_up:
             raise PoolError(f"silent for {3 * self._config.job_timeout_s:g} s")
         if self._clock() < self._deadline_s:

@@ -2,12 +2,14 @@
 
 import hashlib
 import struct
+from collections.abc import Callable, Sequence
 
 from protocol.bitcoin.hashes import sha256d
 from protocol.bitcoin.header import pack_header
 from protocol.bitcoin.merkle import root_from_path
 from protocol.bitcoin.target import target_from_difficulty
 from protocol.v2.codec import decode_payload, encode_frame, max_payload
+from protocol.v2.identity import ServerIdentity
 from protocol.v2.keys import AuthorityKey, encode_authority_key
 from protocol.v2.messages import common, extensions, mining
 from protocol.v2.messages.base import Message
@@ -24,6 +26,7 @@ from tests.support.jobs import EASY, NTIME
 from tests.support.noise_pair import AUTHORITY, counting_rng, identity
 from tests.support.wire import Wire
 
+Spoil = Callable[[bytes], bytes]
 EASY_TARGET = target_from_difficulty(EASY)
 VERSION = 0x20000000
 NBITS = 0x1D00FFFF
@@ -109,20 +112,26 @@ class ScriptedPool:
 
     # -- the pool's voice
 
-    def shakes_hands(self, server_authority_ok: bool = True) -> None:
-        """Noise, with a certificate of the authority."""
+    def shakes_hands(
+        self, server: ServerIdentity | None = None, *, spoil: Spoil = lambda data: data, pieces: Sequence[int] = ()
+    ) -> None:
+        """Noise, by default with a certificate that is good. pieces: sizes in which the answer comes."""
         self.link.begin("192.0.2.9", 3336, 0.01)
-        server = identity(NTIME)
+        server = server or identity(NTIME)
         first = self.link.take_out()
         assert len(first) == FIRST_MESSAGE_SIZE
         answer, session = Responder(server.static, server.certificate_wire, counting_rng("server")).receive(first)
         self._transport = NoiseTransport(session, max_payload)
+        answer = spoil(answer)
+        for size in pieces:
+            self.link.receive(answer[:size])
+            answer = answer[size:]
         self.link.receive(answer)
 
-    def says(self, *messages: Message) -> None:
+    def says(self, *messages: Message, spoil: Spoil = lambda data: data) -> None:
         """Each in a frame of its own, all in one packet."""
         assert self._transport is not None
-        self.link.receive(b"".join(self._transport.seal(encode_frame(message)) for message in messages))
+        self.link.receive(spoil(b"".join(self._transport.seal(encode_frame(message)) for message in messages)))
 
     def heard(self) -> list[Message]:
         """What it was sent since the last call."""
