@@ -154,6 +154,8 @@ def site_config(tmp_path: Path, pools: Sequence[Pool], **tables: object) -> Site
         listen=Listen(v1="127.0.0.1:0", max_connections=2_000, max_connections_per_address=2_000),
         vardiff=Vardiff(min_difficulty=2.0**-30, start_difficulty=EASY, enabled=True),
         pools=list(pools),
+        # The disk of a machine that runs many tests at once may hold a commit up for seconds.
+        ledger=config.Ledger(stall_timeout_s=30.0),
         api=config.Api(listen="127.0.0.1:0"),
     )
     return msgspec.structs.replace(base, **tables)
