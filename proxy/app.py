@@ -11,7 +11,6 @@ from pathlib import Path
 import structlog
 import trio
 
-from protocol.v2.identity import ServerIdentity
 from proxy.config import Pool as PoolConfig
 from proxy.config import SiteConfig
 from proxy.descriptors import admit_at_most
@@ -202,7 +201,7 @@ class App:
             self.start_pool(pool)
         nursery.start_soon(supervised, "assign", self._assign)
         if self.identity is not None:
-            nursery.start_soon(supervised, "certificate", self._renew_certificate, self.identity)
+            nursery.start_soon(supervised, "certificate", self._renew_certificate)
         nursery.start_soon(self.reactor.run, name="reactor")
 
     def start_pool(self, pool: Pool) -> None:
@@ -235,8 +234,8 @@ class App:
             session.tick()
             self.router.upkeep(session.channels, self.config.listen.keepalive_job_s)
 
-    async def _renew_certificate(self, identity: ServerIdentity) -> None:
-        while True:
+    async def _renew_certificate(self) -> None:
+        while (identity := self.identity) is not None:
             if identity.refresh(self.wall_clock()):
                 log.info("certificate.renewed", valid_for_s=round(identity.seconds_to_expiry(self.wall_clock())))
             await trio.sleep(CERTIFICATE_PERIOD_S)

@@ -203,6 +203,18 @@ def apikey(name: str, role: Literal["utility", "operator", "viewer"], /) -> int:
     return 0
 
 
+@app.command
+def keygen(file: Annotated[Path, Parameter(name="FILE", help="The key file to make.", show_default=False)], /) -> int:
+    """Make the keys of a Stratum V2 port. Devices are configured with the public key it prints.
+
+    Example: `thermostratum keygen /etc/thermostratum/v2-keys.toml`
+    """
+    from proxy.commands.keygen import make_keys
+
+    make_keys(file)
+    return 0
+
+
 @ledger.command
 def verify(
     source: Annotated[str, Parameter(name="SITE", help="The site file, or the SQLAlchemy URL of a ledger.", show_default=False)], /

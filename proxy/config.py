@@ -31,6 +31,14 @@ class Listen(Table, frozen=True, kw_only=True):
     v1_tls: Annotated[str, Meta(description="host:port of Stratum V1 over TLS; needs tls_certificate and tls_key")] | None = None
     tls_certificate: Annotated[str, Meta(description="PEM chain for v1_tls")] | None = None
     tls_key: Annotated[str, Meta(description="PEM key for v1_tls, mode 0600")] | None = None
+    v2: Annotated[str, Meta(description="host:port of Stratum V2, encrypted; needs v2_identity")] | None = None
+    v2_identity: Annotated[str, Meta(description="key file made by `thermostratum keygen`, mode 0600")] | None = None
+    v2_plaintext: Annotated[
+        bool, Meta(description="true: the v2 port speaks without encryption, for a network where nobody else is")
+    ] = False
+    v2_share_batch: Annotated[
+        int, Meta(ge=1, le=10_000, description="accepted shares of a channel that one answer covers; it waits 1 s at most")
+    ] = 100
     proxy_protocol: Annotated[
         Literal["off", "required"], Meta(description="required: every connection starts with a PROXY v1 or v2 header")
     ] = "off"

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 import structlog
 
+from protocol.v2.identity import ServerIdentity
 from proxy import config
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
@@ -46,6 +47,7 @@ class LiveSite:
         fleet: Fleet,
         heat: HeatControl,
         lag: LoopLag,
+        certificate: ServerIdentity | None,
         reload: Callable[[], Awaitable[list[str]]],
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
@@ -60,6 +62,7 @@ class LiveSite:
         self._fleet = fleet
         self._heat = heat
         self._lag = lag
+        self._certificate = certificate
         self._reload = reload
         self._clock = clock
         self._wall_clock = wall_clock
@@ -85,6 +88,7 @@ class LiveSite:
             unit_states=dict(Counter(unit.state for unit in self._fleet.views(now_s))),
             ledger_state="degraded" if self._ledger.is_degraded else "ok",
             loop_lag_s=self._lag.worst_s,
+            v2_certificate_expires_s=self._certificate.seconds_to_expiry(self._wall_clock()) if self._certificate else None,
         )
 
     def units(self) -> list[UnitView]:

@@ -130,3 +130,4 @@ class SiteView(msgspec.Struct, frozen=True):
     unit_states: dict[str, int]
     ledger_state: str  # ok, degraded
     loop_lag_s: float | None
+    v2_certificate_expires_s: float | None = None  # below 0: devices refuse the site; None: it has no encrypted V2 port

@@ -14,6 +14,8 @@ from pathlib import Path
 from proxy.checks.report import Report
 from proxy.config import SiteConfig
 from proxy.descriptors import descriptors_needed
+from proxy.errors import ConfigError
+from proxy.key_file import read_keys
 
 _EXPIRY_WARNING_S = 14 * 86_400.0
 _X509_NOT_YET_VALID, _X509_EXPIRED = 9, 10  # OpenSSL's X509_V_ERR_* numbers
@@ -22,6 +24,7 @@ _X509_NOT_YET_VALID, _X509_EXPIRED = 9, 10  # OpenSSL's X509_V_ERR_* numbers
 def check_host(config: SiteConfig, report: Report) -> None:
     """Compare a site, whose paths are absolute, with the machine. Mistakes and warnings end in `report`."""
     _certificate(config, report)
+    _identity(config, report)
     for index, pool in enumerate(config.pools):
         if pool.tls_ca is not None:
             _authority(Path(pool.tls_ca), f"pools[{index}].tls_ca", report)
@@ -58,6 +61,16 @@ def _certificate(config: SiteConfig, report: Report) -> None:
         report.mistake("listen.tls_certificate", f"cannot be used with {key_file.name}: {_reason(error)}")
         return
     _validity(server, certificate, report)
+
+
+def _identity(config: SiteConfig, report: Report) -> None:
+    listen = config.listen
+    if listen.v2 is None or listen.v2_plaintext or listen.v2_identity is None:
+        return
+    try:
+        read_keys(Path(listen.v2_identity), os.urandom)
+    except ConfigError as error:
+        report.mistake("listen.v2_identity", "; ".join(error.problems))
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -80,7 +80,10 @@ def _absolute(config: SiteConfig, folder: Path) -> SiteConfig:
         return None if name is None else str((folder / name).absolute())
 
     listen = msgspec.structs.replace(
-        config.listen, tls_certificate=resolved(config.listen.tls_certificate), tls_key=resolved(config.listen.tls_key)
+        config.listen,
+        tls_certificate=resolved(config.listen.tls_certificate),
+        tls_key=resolved(config.listen.tls_key),
+        v2_identity=resolved(config.listen.v2_identity),
     )
     pools = [msgspec.structs.replace(pool, tls_ca=resolved(pool.tls_ca)) for pool in config.pools]
     site = msgspec.structs.replace(config.site, data_dir=resolved(config.site.data_dir))

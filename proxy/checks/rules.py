@@ -26,7 +26,13 @@ def check_rules(config: SiteConfig, report: Report) -> None:
 def _listen(config: SiteConfig, report: Report) -> None:
     listen = config.listen
     seen: dict[str, Endpoint] = {}
-    for path, text in (("listen.v1", listen.v1), ("listen.v1_tls", listen.v1_tls), ("api.listen", config.api.listen)):
+    places = (
+        ("listen.v1", listen.v1),
+        ("listen.v1_tls", listen.v1_tls),
+        ("listen.v2", listen.v2),
+        ("api.listen", config.api.listen),
+    )
+    for path, text in places:
         if text is None:
             continue
         endpoint = parse_endpoint(text)
@@ -39,8 +45,9 @@ def _listen(config: SiteConfig, report: Report) -> None:
             if endpoint.overlaps(taken):
                 report.mistake(path, f"{text} clashes with {other}; give each its own port")
         seen[path] = endpoint
-    if listen.v1 is None and listen.v1_tls is None:
-        report.mistake("listen", "nobody could connect; set v1, v1_tls or both")
+    if listen.v1 is None and listen.v1_tls is None and listen.v2 is None:
+        report.mistake("listen", "nobody could connect; set v1, v1_tls or v2")
+    _listen_v2(config, report)
     if listen.proxy_protocol == "required" and not listen.proxy_protocol_from:
         report.mistake(
             "listen.proxy_protocol_from",
@@ -48,6 +55,23 @@ def _listen(config: SiteConfig, report: Report) -> None:
         )
     for index, network in enumerate(listen.proxy_protocol_from):
         _network(report, f"listen.proxy_protocol_from[{index}]", network)
+
+
+def _listen_v2(config: SiteConfig, report: Report) -> None:
+    listen = config.listen
+    if listen.v2 is None:
+        for key in ("v2_identity", "v2_plaintext"):
+            if getattr(listen, key):
+                report.warn(f"listen.{key}", "has no effect: v2 is not set")
+        return
+    if listen.v2_plaintext and listen.v2_identity is not None:
+        report.mistake("listen.v2_plaintext", "and v2_identity exclude each other: a port is either encrypted or not; remove one")
+    elif listen.v2_plaintext:
+        endpoint = parse_endpoint(listen.v2)
+        if endpoint is not None and not is_loopback(endpoint.host):
+            report.warn("listen.v2_plaintext", "whoever is on the way can read the accounts and take the work; better v2_identity")
+    elif listen.v2_identity is None:
+        report.mistake("listen.v2_identity", "is missing; make a key file with `thermostratum keygen FILE`")
 
 
 def _network(report: Report, path: str, text: str) -> None:

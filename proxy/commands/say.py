@@ -54,7 +54,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 def busy_addresses(config: SiteConfig) -> list[str]:
     """Which of the site's addresses somebody else listens on now."""
     found = []
-    for text in (config.listen.v1, config.listen.v1_tls, config.api.listen):
+    for text in (config.listen.v1, config.listen.v1_tls, config.listen.v2, config.api.listen):
         endpoint = parse_endpoint(text) if text else None
         if endpoint is None or endpoint.port == 0:
             continue

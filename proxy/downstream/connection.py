@@ -12,6 +12,9 @@ from typing import Protocol
 from protocol.errors import RemoteProtocolError
 from proxy.downstream.transport import Transport, TransportClosed
 
+# The bytes of a job, or what makes them at the moment they leave: the second may be called again until they have left.
+Job = bytes | Callable[[], bytes]
+
 # Replies that may wait for a miner that does not read. Reading stops at the first unsent byte, so honest peers never get near it.
 MAX_UNSENT_BYTES = 65_536
 READ_SIZE = 16_384
@@ -79,7 +82,7 @@ class Connection:
         self._transport = transport
         self._on_interest = on_interest
         self._unsent = b""
-        self._pending_job: bytes | None = None
+        self._pending_job: Job | None = None
         self._corked: list[bytes] | None = None
 
     @property
@@ -141,14 +144,14 @@ class Connection:
             self._put(data)
             self._interest()
 
-    def send_job(self, data: bytes) -> None:
+    def send_job(self, job: Job) -> None:
         """Send a job; if the miner does not read, only the newest one waits."""
         if self._corked:
             self.uncork()
         if self._unsent or self._pending_job is not None:
-            self._pending_job = data
+            self._pending_job = job
             return
-        self._put_job(data)
+        self._put_job(job)
         self._interest()
 
     def uncork(self) -> None:
@@ -193,11 +196,12 @@ class Connection:
         if sent < len(data):
             self._unsent = data[sent:]
 
-    def _put_job(self, data: bytes) -> None:
+    def _put_job(self, job: Job) -> None:
+        data = job if isinstance(job, bytes) else job()
         self._put(data)
         if len(self._unsent) == len(data):
             # Not a byte of it has left, so a newer job may still take its place.
-            self._unsent, self._pending_job = b"", data
+            self._unsent, self._pending_job = b"", job
 
     def _interest(self) -> None:
         if self.wants_write != (self.blocked_since_s is not None) and self.close_reason is None:

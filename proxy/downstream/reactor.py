@@ -8,10 +8,10 @@ import errno
 import os
 import select
 import socket
-import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 import trio
 
@@ -20,7 +20,7 @@ from proxy.downstream.connection import Connection, Session
 from proxy.downstream.guard import COST_BROKEN_LINE, Guard
 from proxy.downstream.proxied import ProxiedStart
 from proxy.downstream.proxy_protocol import plain_address
-from proxy.downstream.transport import PlainTransport, TlsTransport, Transport
+from proxy.downstream.transport import PlainTransport, Transport
 
 log = structlog.get_logger()
 
@@ -40,10 +40,22 @@ ACCEPT_PAUSE_S = 0.1
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
+class Port(msgspec.Struct, frozen=True):
+    """One address to listen on, and what is spoken there.
+
+    address: host:port. make_session: called for each admitted connection. wrap: the transport over a socket, given bytes that were
+    read from it already; None where bytes travel as they are.
+    """
+
+    address: str
+    make_session: Callable[[Connection], Session]
+    wrap: Callable[[socket.socket, bytes], Transport] | None = None
+
+
 class Reactor:
     """Owns the listening sockets and all connections.
 
-    make_session: called for each admitted connection. fan_out: (is one pending, send the next n). upkeep: called for each session
+    ports: where it listens, in this order. fan_out: (is one pending, send the next n). upkeep: called for each session
     once a sweep.
     """
 
@@ -52,22 +64,20 @@ class Reactor:
         config: Listen,
         guard: Guard,
         *,
-        make_session: Callable[[Connection], Session],
+        ports: Sequence[Port],
         fan_out_pending: Callable[[], bool],
         fan_out_step: Callable[[int], None],
         upkeep: Callable[[Session], None],
-        tls_context: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
         self._guard = guard
-        self._make_session = make_session
+        self._ports = ports
         self._fan_out_pending = fan_out_pending
         self._fan_out_step = fan_out_step
         self._upkeep = upkeep
-        self._tls_context = tls_context
         self._epoll = select.epoll()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._listeners: dict[int, tuple[socket.socket, bool]] = {}
+        self._listeners: dict[int, tuple[socket.socket, Port]] = {}
         self._connections: dict[int, Connection] = {}
         self._closing: deque[Connection] = deque()
         self._sweep_begun_s = 0.0
@@ -96,12 +106,10 @@ class Reactor:
     def listen(self) -> None:
         """Open the listening sockets. Raises OSError, with the address in its text, when one cannot be had."""
         self._epoll.register(self._wake_fd, select.EPOLLIN)
-        for text, is_tls in ((self._config.v1, False), (self._config.v1_tls, True)):
-            if text is None:
-                continue
-            host, _, port = text.rpartition(":")
-            listener = _open_listener(host.strip("[]"), int(port))
-            self._listeners[listener.fileno()] = (listener, is_tls)
+        for port in self._ports:
+            host, _, number = port.address.rpartition(":")
+            listener = _open_listener(host.strip("[]"), int(number))
+            self._listeners[listener.fileno()] = (listener, port)
             self._epoll.register(listener.fileno(), select.EPOLLIN)
 
     async def run(self) -> None:
@@ -163,7 +171,7 @@ class Reactor:
             log.exception("fan_out.bug")
 
     def _accept(self, fd: int, now_s: float) -> None:
-        listener, is_tls = self._listeners[fd]
+        listener, port = self._listeners[fd]
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 sock, peer = listener.accept()
@@ -184,7 +192,7 @@ class Reactor:
                 log.debug("connection.refused", address=address, reason=refusal)
                 continue
             try:
-                self._take(sock, address, is_tls, now_s)
+                self._take(sock, address, port, now_s)
             except Exception:
                 self.bugs += 1
                 log.exception("connection.bug", address=address)
@@ -209,19 +217,17 @@ class Reactor:
             return "this address is no load balancer of listen.proxy_protocol_from"
         return self._guard.admit(address, now_s, is_balancer=is_balancer)
 
-    def _take(self, sock: socket.socket, address: str, is_tls: bool, now_s: float) -> None:
+    def _take(self, sock: socket.socket, address: str, port: Port, now_s: float) -> None:
         _tune(sock)
-        transport: Transport = PlainTransport(sock)
-        tls_context = self._tls_context if is_tls else None
         is_proxied = self._config.proxy_protocol == "required"
-        if tls_context is not None and not is_proxied:
-            transport = TlsTransport(sock, tls_context)
+        # A balancer writes its header in plain text, whatever follows.
+        transport = PlainTransport(sock) if port.wrap is None or is_proxied else port.wrap(sock, b"")
         connection = Connection(sock, address, transport, now_s, self._interest_changed)
         if is_proxied:
-            begin = _begin_plain if tls_context is None else _begin_tls(tls_context)
-            connection.session = ProxiedStart(connection, self._guard, self._make_session, begin)
+            begin = _begin_plain if port.wrap is None else _begin_wrapped(port.wrap)
+            connection.session = ProxiedStart(connection, self._guard, port.make_session, begin)
         else:
-            connection.session = self._make_session(connection)
+            connection.session = port.make_session(connection)
         self._epoll.register(connection.fd, select.EPOLLIN)
         self._connections[connection.fd] = connection
 
@@ -282,7 +288,7 @@ class Reactor:
             return f"did not read for {config.send_timeout_s:g} s"
         if not connection.session.is_ready and now_s - connection.opened_s > config.handshake_timeout_s:
             self._guard.charge(connection.address, COST_BROKEN_LINE, now_s)
-            return f"no subscribe and authorize within {config.handshake_timeout_s:g} s"
+            return f"not ready for work within {config.handshake_timeout_s:g} s"
         if connection.session.may_be_silent:
             # Its silence counts from when it has a reason to speak.
             connection.last_read_s = now_s
@@ -306,9 +312,9 @@ def _begin_plain(connection: Connection, rest: bytes) -> None:
         connection.session.receive(rest)
 
 
-def _begin_tls(context: ssl.SSLContext) -> Callable[[Connection, bytes], None]:
+def _begin_wrapped(wrap: Callable[[socket.socket, bytes], Transport]) -> Callable[[Connection, bytes], None]:
     def begin(connection: Connection, rest: bytes) -> None:
-        connection.secure(TlsTransport(connection.sock, context, rest), connection.last_read_s)
+        connection.secure(wrap(connection.sock, rest), connection.last_read_s)
 
     return begin
 

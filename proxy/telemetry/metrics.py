@@ -167,6 +167,12 @@ SITE_SERIES: tuple[Series[SiteView], ...] = (
         ("state",),
     ),
     Series("loop_lag_seconds", "gauge", "How late the event loop last ran a task.", _value(lambda v: v.loop_lag_s)),
+    Series(
+        "v2_certificate_expiry_seconds",
+        "gauge",
+        "Time until the certificate of the Stratum V2 port expires; it is renewed long before.",
+        _value(lambda v: v.v2_certificate_expires_s),
+    ),
 )
 
 POOL_SERIES: tuple[Series[PoolView], ...] = (

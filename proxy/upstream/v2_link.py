@@ -266,7 +266,9 @@ class V2Link:
         if self._phase is Phase.DOWN:
             return
         self._enter(Phase.DOWN, 0.0)
-        self._up = trio.Event()
+        if self._up.is_set():
+            # Never while somebody waits on it.
+            self._up = trio.Event()
         gone = [*self._opening.values(), *self._users.values()]
         self._opening.clear()
         self._users.clear()

@@ -30,6 +30,7 @@ class ShareCoordinates(msgspec.Struct, frozen=True, gc=False):
     ntime: int
     nonce: int
     version_bits: int | None
+    worker: str | None = None  # where the share names one itself; else it is the channel's
 
 
 class ChannelLink(Protocol):
@@ -62,8 +63,10 @@ class Channel:
     __slots__ = (
         "accepted",
         "address",
+        "blocks",
         "current",
         "extranonce_size",
+        "floor_difficulty",
         "is_open",
         "jobs",
         "last_share_s",
@@ -93,6 +96,7 @@ class Channel:
         self.user_agent: str | None = None
         self.negotiated_mask = 0  # what the unit asked for and we may grant; 0: no version rolling
         self.told_mask = 0  # what it was last told
+        self.floor_difficulty = 0.0  # the unit takes no easier target: what it is told is never below
         self.vardiff: Vardiff
         self.session: UpstreamSession | None = None
         self.jobs: dict[str, SentJob] = {}
@@ -105,6 +109,7 @@ class Channel:
         self.accepted = 0
         self.rejected = 0
         self.refused = 0
+        self.blocks = 0  # shares that met the network's target
 
     def remember(self, sent: SentJob, *, clean: bool, now_s: float) -> None:
         """Note that `sent` is on its way to the unit; a clean job of the same session makes the earlier ones stale.

@@ -192,6 +192,13 @@ class Router:
         if vardiff.suggest(channel.vardiff, self.policy, difficulty, self._clock()) is not None:
             self.renew(channel)
 
+    def hint_hashrate(self, channel: Channel, hashrate_hps: float) -> None:
+        """A unit announces its hashrate: as good as a command where nobody commands the unit. 0 says nothing."""
+        if hashrate_hps <= 0 or self.memory.of(channel.unit).expected_hps is not None:
+            return
+        if vardiff.expect(channel.vardiff, self.policy, hashrate_hps, self._clock()) is not None:
+            self.renew(channel)
+
     def renew(self, channel: Channel) -> bool:
         """Send the current work again as a fresh job (later ntime), with the difficulty that is right now. False: there is none."""
         session = channel.session
@@ -328,14 +335,17 @@ class Router:
     def _difficulty(self, channel: Channel, upstream: UpstreamJob) -> float:
         """What the channel is told: its own, but never above the pool's, or work that the pool would pay for is never sent.
 
-        Below the site's least it goes for no pool: every hash of the fleet would be a share.
+        Below the site's least it goes for no pool: every hash of the fleet would be a share. What the unit itself sets as its least
+        goes before all.
         """
         asked = max(upstream.difficulty, self.policy.min_difficulty)
-        if self.passes_difficulty_through:
-            return asked
         own = channel.vardiff.difficulty
-        # A pool prints its difficulty with so many digits; one that is a power of two in truth must not fall to the next lower.
-        return own if own <= asked else floor_power_of_two(asked * (1 + 1e-9))
+        if self.passes_difficulty_through:
+            own = asked
+        elif own > asked:
+            # A pool prints its difficulty with so many digits; one that is a power of two in truth must not fall to the next lower.
+            own = floor_power_of_two(asked * (1 + 1e-9))
+        return max(own, channel.floor_difficulty)
 
     def _first_wire(self, upstream: UpstreamJob) -> WireJob:
         fresh = later_wire_job(upstream, self._ids, self._clock(), -1) if upstream.fresh_from_s else None
@@ -371,7 +381,7 @@ class Router:
             share_id=share_id,
             at_unix_s=self._wall_clock(),
             unit=channel.unit,
-            worker=channel.worker,
+            worker=share.worker or channel.worker,
             pool=session.pool,
             session=session.session_id,
             upstream_job=upstream.upstream_id,
@@ -385,6 +395,7 @@ class Router:
             return Verdict.UNLEDGERED
         self._credit(channel, session.pool, difficulty, now_s)
         if is_block:
+            channel.blocks += 1
             self._events.publish(
                 "block.found", "warning", unit=channel.unit, pool=session.pool, hash=judgement.block_hash[::-1].hex()
             )

@@ -21,8 +21,9 @@ import structlog
 import trio
 
 from proxy.config import Listen, Vardiff
+from proxy.downstream.connection import Session
 from proxy.downstream.guard import Guard
-from proxy.downstream.reactor import Reactor
+from proxy.downstream.reactor import Port, Reactor
 from proxy.downstream.v1 import Identity, MinerServer, MinerSession
 from proxy.events import EventLog
 from proxy.work import vardiff
@@ -60,15 +61,18 @@ async def main(count: int) -> None:
         clock=trio.current_time,
         rng=os.urandom,
     )
+
+    def upkeep(session: Session) -> None:
+        if isinstance(session, MinerSession) and session.channel is not None:
+            router.upkeep((session.channel,), 1e9)
+
     reactor = Reactor(
         listen,
         guard,
-        make_session=server.session,
+        ports=[Port("127.0.0.1:0", server.session)],
         fan_out_pending=lambda: router.is_fan_out_pending,
         fan_out_step=router.fan_out_step,
-        upkeep=lambda sessions: router.upkeep(
-            [s.channel for s in sessions if isinstance(s, MinerSession) and s.channel is not None], 1e9
-        ),
+        upkeep=upkeep,
     )
     router.on_work = reactor.wake
     reactor.listen()

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -20,6 +21,7 @@ from proxy import config
 from proxy.app import App
 from proxy.config import Listen, Pool, SiteConfig, Vardiff
 from proxy.sim.pool import PoolSpec, SimPool
+from proxy.sim.pool_v2 import PoolSpecV2, SimPoolV2
 
 EASY = 2.0**-28
 # Real seconds after which something that should happen has not.
@@ -105,7 +107,7 @@ class Miner:
 class Rig:
     """A running site."""
 
-    def __init__(self, app: App, pools: list[SimPool], nursery: trio.Nursery) -> None:
+    def __init__(self, app: App, pools: list[Any], nursery: trio.Nursery) -> None:
         self.app = app
         self.pools = pools
         self.nursery = nursery
@@ -164,10 +166,10 @@ def site_config(tmp_path: Path, pools: Sequence[Pool], **tables: object) -> Site
 @asynccontextmanager
 async def running(
     tmp_path: Path,
-    specs: Sequence[PoolSpec] = (PoolSpec(difficulty=EASY),),
+    specs: Sequence[PoolSpec | PoolSpecV2] = (PoolSpec(difficulty=EASY),),
     *,
     pool_tables: Sequence[dict[str, object]] = (),
-    before: Callable[[list[SimPool]], None] = lambda pools: None,
+    before: Callable[[list[Any]], None] = lambda pools: None,
     **tables: object,
 ) -> AsyncIterator[Rig]:
     """A site with one simulated pool for each spec. `pool_tables`: keys of [[pools]] to change, by position.
@@ -176,13 +178,16 @@ async def running(
     """
     rng = random.Random(7)
     async with trio.open_nursery() as nursery:
-        pools = [SimPool(spec, rng, time.time) for spec in specs]
+        pools: list[Any] = [
+            SimPoolV2(spec, rng, time.time) if isinstance(spec, PoolSpecV2) else SimPool(spec, rng, time.time) for spec in specs
+        ]
         entries = []
         for number, pool in enumerate(pools):
             port = await nursery.start(pool.serve)
             nursery.start_soon(pool.run)
             extra = pool_tables[number] if number < len(pool_tables) else {}
-            entry = {"name": f"pool-{number}", "url": f"stratum+tcp://127.0.0.1:{port}", "user": "account", "priority": number}
+            url = pool.url if isinstance(pool, SimPoolV2) else f"stratum+tcp://127.0.0.1:{port}"
+            entry = {"name": f"pool-{number}", "url": url, "user": "account", "priority": number}
             entries.append(Pool(**{**entry, **extra}))  # type: ignore[arg-type]  # the test names the keys
         before(pools)
         app = App(site_config(tmp_path, entries, **tables), tmp_path / "site.toml")

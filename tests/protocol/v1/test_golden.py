@@ -42,8 +42,10 @@ def said_by_miner(obj: dict) -> m.ClientEvent:
         case "mining.authorize":
             return m.Authorize(request_id, *params)
         case "mining.configure":
-            assert params[1]["version-rolling.mask"] == "1fffe000"
-            return m.Configure(request_id, m.VersionRollingRequest(0x1FFFE000, 2), 2048.0, True, False, ())
+            names, values = params
+            rolling = m.VersionRollingRequest(int(values["version-rolling.mask"], 16), values["version-rolling.min-bit-count"])
+            least = values.get("minimum-difficulty.value")
+            return m.Configure(request_id, rolling, least and float(least), "subscribe-extranonce" in names, False, ())
         case "mining.submit" if len(params) < 5:
             return m.BadRequest(request_id, "mining.submit", 20, "Expected `array` of at least length 5, got 2")
         case "mining.submit":
