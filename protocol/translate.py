@@ -8,7 +8,7 @@ the prefix already made.
 from typing import Final
 
 from protocol.bitcoin.target import target_from_nbits
-from protocol.mining.job import Job
+from protocol.mining.job import VERSION_MASK_BIP320, Job
 from protocol.v2 import error_codes
 from protocol.v2.client_events import JobReceived
 from protocol.v2.constants import VERSION_MASK_BIP323
@@ -53,6 +53,14 @@ def job_from_v2(received: JobReceived, *, coinbase_prefix: bytes, version_mask: 
         max_ntime=min(received.min_ntime + max_ntime_ahead_s, 0xFFFF_FFFF),
         clean=received.clean,
     )
+
+
+def v2_mask(version_mask: int) -> int:
+    """The bits that may roll on a V2 channel, which knows no mask, where the operator grants `version_mask`.
+
+    Whoever grants all of BIP 320 has no reason to keep back what BIP 323 adds; whoever grants less means just that.
+    """
+    return VERSION_MASK_BIP323 if version_mask & VERSION_MASK_BIP320 == VERSION_MASK_BIP320 else version_mask & VERSION_MASK_BIP323
 
 
 def error_number(code: bytes) -> int:

@@ -52,6 +52,7 @@ class PoolView(msgspec.Struct, frozen=True):
     reconnects: int
     last_message: str | None  # client.show_message
     last_refusal: str | None = None  # in the pool's own words
+    batch_mismatches: int = 0  # acknowledgements of a Stratum V2 pool whose count or sum is not that of our shares
 
 
 class UnitView(msgspec.Struct, frozen=True):

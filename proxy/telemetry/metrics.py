@@ -168,7 +168,7 @@ SITE_SERIES: tuple[Series[SiteView], ...] = (
     ),
     Series("loop_lag_seconds", "gauge", "How late the event loop last ran a task.", _value(lambda v: v.loop_lag_s)),
     Series(
-        "v2_certificate_expiry_seconds",
+        "certificate_expiry_seconds",
         "gauge",
         "Time until the certificate of the Stratum V2 port expires; it is renewed long before.",
         _value(lambda v: v.v2_certificate_expires_s),
@@ -191,6 +191,12 @@ POOL_SERIES: tuple[Series[PoolView], ...] = (
     Series("pool_shares_pending", "gauge", "Shares the pool has not answered yet.", _value(lambda p: p.pending)),
     Series(
         "pool_work_accepted_hashes_total", "counter", "Expected hashes behind accepted shares.", _value(lambda p: p.accepted_work)
+    ),
+    Series(
+        "pool_mismatched_batches_total",
+        "counter",
+        "Acknowledgements of a Stratum V2 pool whose count or sum is not that of our shares.",
+        _value(lambda p: p.batch_mismatches),
     ),
     Series("pool_reconnects_total", "counter", "Times we had to connect again.", _value(lambda p: p.reconnects)),
 )

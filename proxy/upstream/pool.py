@@ -413,6 +413,7 @@ class Pool:
             reconnects=self.reconnects,
             last_message=self.last_message,
             last_refusal=account.last_refusal,
+            batch_mismatches=account.mismatched_batches,
         )
 
 

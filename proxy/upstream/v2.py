@@ -12,9 +12,8 @@ import structlog
 import trio
 
 from protocol.bitcoin.target import difficulty_from_target, target_from_difficulty
-from protocol.translate import error_number, is_sum_right, job_from_v2
+from protocol.translate import error_number, is_sum_right, job_from_v2, v2_mask
 from protocol.v2 import client_events as v2
-from protocol.v2.constants import VERSION_MASK_BIP323
 from protocol.v2.text import printable
 from proxy.config import Pool as PoolConfig
 from proxy.errors import PoolError
@@ -168,8 +167,7 @@ class V2Session:
         self._channel_id = event.channel_id
         self.extranonce1, self.extranonce2_size = event.extranonce_prefix, event.extranonce_size
         self._fit_of(event.extranonce_prefix)
-        mask = int(self._config.version_mask, 16) & VERSION_MASK_BIP323
-        self.version_mask = 0 if self._link.protocol.is_version_fixed else mask
+        self.version_mask = 0 if self._link.protocol.is_version_fixed else v2_mask(int(self._config.version_mask, 16))
         self.difficulty = difficulty_from_target(event.target)
         self.ready_since_s = self._clock()
         self._pending.give_up("session-lost")

@@ -12,7 +12,7 @@ from protocol.bitcoin.header import pack_header
 from protocol.bitcoin.target import DIFFICULTY_1_TARGET, difficulty_from_target, floor_power_of_two, target_from_difficulty
 from protocol.mining.job import Job
 from protocol.mining.share import Verdict, check_share, header_version
-from protocol.translate import error_number, is_sum_right, job_from_v2
+from protocol.translate import error_number, is_sum_right, job_from_v2, v2_mask
 from protocol.v1.messages import encode_notify
 from protocol.v2 import error_codes
 from protocol.v2.client_channel import ClientChannel
@@ -196,6 +196,13 @@ def test_mistake_18_the_mask_is_ours_inside_bip_323_and_nothing_where_the_job_fo
     ours: int, allowed: bool, expected: int
 ) -> None:
     assert translated(ours, is_version_rolling_allowed=allowed).version_mask == expected
+
+
+@pytest.mark.parametrize(
+    ("granted", "on_v2"), [(BIP320, BIP323), (0xFFFFFFFF, BIP323), (0x00FFE000, 0x00FFE000), (0x0000001F, 0), (0, 0)]
+)
+def test_all_of_bip_320_grants_bip_323_and_less_grants_just_that(granted: int, on_v2: int) -> None:
+    assert v2_mask(granted) == on_v2
 
 
 def test_mistake_18_a_shares_version_is_that_of_its_own_job() -> None:

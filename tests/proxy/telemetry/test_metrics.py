@@ -97,7 +97,7 @@ def test_names_follow_the_house_rule() -> None:
     assert len(names) == len(set(names))
     for table in (SITE_SERIES, POOL_SERIES, UNIT_SERIES):
         for series in table:
-            assert re.fullmatch(r"[a-z][a-z_]+", series.name)
+            assert re.fullmatch(r"[a-z][a-z0-9_]+", series.name)
             assert (series.kind == "counter") == series.name.endswith("_total"), series.name
             assert series.help.endswith(".")
 
