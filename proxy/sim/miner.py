@@ -84,7 +84,7 @@ class MinerSession:
         self._out: deque[bytes] = deque()
         self._out_ready = trio.Event()
         self._job: messages.JobReceived | None = None
-        self._extranonce1 = b""
+        self.extranonce1 = b""
         self._extranonce2_bytes = 0
         self._next_coordinates: tuple[bytes, int] | None = None
         self._difficulty = 1.0
@@ -230,7 +230,7 @@ class MinerSession:
                 pass
 
     def _subscribed(self, event: messages.Subscribed) -> None:
-        self._extranonce1, self._extranonce2_bytes = event.extranonce1, event.extranonce2_size
+        self.extranonce1, self._extranonce2_bytes = event.extranonce1, event.extranonce2_size
         self._miner.session_id = event.session_id
         if self._spec.suggest_difficulty is not None:
             self._send(self._conn.suggest_difficulty(self._spec.suggest_difficulty))
@@ -265,12 +265,12 @@ class MinerSession:
         self._job = job
         self._difficulty = self._next_difficulty
         if self._next_coordinates is not None:
-            self._extranonce1, self._extranonce2_bytes = self._next_coordinates
+            self.extranonce1, self._extranonce2_bytes = self._next_coordinates
             self._next_coordinates = None
         if not self._extranonce2_bytes:
             self._search.stop()
             return
-        content = Coinbase(job.coinbase1 + self._extranonce1, job.coinbase2, job.merkle_path, self._extranonce2_bytes)
+        content = Coinbase(job.coinbase1 + self.extranonce1, job.coinbase2, job.merkle_path, self._extranonce2_bytes)
         target = target_from_difficulty(self._difficulty)
         mask = self._version_mask or None
         puzzle = Puzzle(content, job.prev_hash, job.version, job.nbits, job.ntime, target, mask)

@@ -26,6 +26,7 @@ from protocol.bitcoin.target import HASHES_PER_DIFFICULTY, difficulty_for, floor
 from proxy import config
 
 DEFAULT_START_HPS = 100e12  # a unit nobody described is most likely a current ASIC: rather quiet at first than a storm
+PLAUSIBLE_HPS = (1e-3, 1e24)  # further out, ratios and sums leave the range of floats
 SETTLE_S = 300.0  # a commanded machine takes minutes to reach its level
 PRIOR_SHARES = 12.0  # weight of what was known before the first share
 MIN_PROOF_S = 5.0  # shares prove no rate over a shorter time: they may have waited in a socket
@@ -215,9 +216,10 @@ def expect(v: Vardiff, policy: VardiffPolicy, hashrate_hps: float, now_s: float)
     """Feed-forward: the unit was commanded to a level of `hashrate_hps`, 0 for asleep. Call it when the command goes out.
 
     Idempotent: one change at most for each commanded step. Returns the new difficulty, None for no change. A hashrate that is no
-    finite number from 0 is ignored.
+    machine's is ignored.
     """
-    if not (math.isfinite(hashrate_hps) and hashrate_hps >= 0) or hashrate_hps == v.expected_hps:
+    is_plausible = hashrate_hps == 0.0 or PLAUSIBLE_HPS[0] <= hashrate_hps <= PLAUSIBLE_HPS[1]
+    if not is_plausible or hashrate_hps == v.expected_hps:
         return None
     if now_s < v.updated_s:
         _rebase(v, now_s)

@@ -10,7 +10,7 @@ import trio
 from proxy.config import Listen
 from proxy.downstream.connection import Connection
 from proxy.downstream.guard import Guard
-from proxy.downstream.reactor import Reactor
+from proxy.downstream.reactor import Port, Reactor
 
 
 class Echo:
@@ -33,9 +33,9 @@ class Echo:
 async def main(room: int) -> None:
     """Serve for ever with `room` file descriptors."""
     reactor = Reactor(
-        Listen(v1="127.0.0.1:0", max_connections_per_address=1_000),
+        Listen(max_connections_per_address=1_000),
         Guard(1_000, 1_000, []),
-        make_session=Echo,
+        ports=[Port("127.0.0.1:0", Echo)],
         fan_out_pending=lambda: False,
         fan_out_step=lambda count: None,
         upkeep=lambda session: None,

@@ -142,7 +142,9 @@ def prefix_of(miner: MinerCore) -> bytes | None:
     if isinstance(miner, SimMinerV2):
         assert miner.session is not None
         return miner.session.channel.extranonce_prefix if miner.session.channel is not None else None
-    return bytes(session.extranonce1)  # type: ignore[attr-defined]  # the session of a V1 miner
+    assert isinstance(miner, SimMiner)
+    assert miner.session is not None
+    return miner.session.extranonce1
 
 
 def _is_close(one: float, other: float) -> bool:
