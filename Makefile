@@ -69,6 +69,7 @@ UV_LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --
 lock:
 	$(UV_LOCK) pyproject.toml -o requirements.txt
 	$(UV_LOCK) pyproject.toml --extra postgres -c requirements.txt -o requirements-postgres.txt
+	$(UV_LOCK) pyproject.toml --extra opcua -c requirements.txt -o requirements-opcua.txt
 	$(UV_LOCK) pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt
 	printf 'hatchling\neditables\n' | $(UV_LOCK) - -c requirements-dev.txt -o requirements-build.txt
 

@@ -1,5 +1,7 @@
 """The shape of a site file: one Struct a table, every key with its unit, default, range and reason.
 
+Machines are in config_units, heat in config_heat; everybody reads them from here.
+
 Only the shape is here. Reading a file, finding every mistake in it and explaining them is `checks`; the reference page in
 docs/ is generated from these annotations.
 """
@@ -9,12 +11,26 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[float, Meta(gt=0)]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$", description="letters, digits and _ . : -, at most 63")]
-
-
-class Table(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Base of all tables: an unknown key is a mistake, never ignored."""
+from proxy.config_base import Name as Name
+from proxy.config_base import Table as Table
+from proxy.config_heat import Heat as Heat
+from proxy.config_heat import HeatCosts as HeatCosts
+from proxy.config_heat import HeatCurve as HeatCurve
+from proxy.config_heat import HeatMeter as HeatMeter
+from proxy.config_heat import Meter as Meter
+from proxy.config_heat import ModbusSignal as ModbusSignal
+from proxy.config_heat import MqttSignal as MqttSignal
+from proxy.config_heat import OpcUaSignal as OpcUaSignal
+from proxy.config_heat import OpenAdrSignal as OpenAdrSignal
+from proxy.config_heat import Planner as Planner
+from proxy.config_heat import Register as Register
+from proxy.config_heat import RestSignal as RestSignal
+from proxy.config_heat import Settlement as Settlement
+from proxy.config_heat import Signals as Signals
+from proxy.config_units import Level as Level
+from proxy.config_units import Loop as Loop
+from proxy.config_units import Model as Model
+from proxy.config_units import Unit as Unit
 
 
 class Site(Table, frozen=True, kw_only=True):
@@ -142,105 +158,6 @@ class Pool(Table, frozen=True, kw_only=True):
     ] = 60.0
 
 
-class Loop(Table, frozen=True, kw_only=True):
-    """[[loops]]: one hydraulic circuit."""
-
-    name: Name
-    max_power_w: Annotated[float, Meta(gt=0, description="cap of all units of the loop together, electrical")] | None = None
-
-
-class Level(Table, frozen=True, kw_only=True):
-    """One power level of a model. Level 0, asleep, is there without being listed."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=40, description="how people call it")]
-    power_w: Annotated[float, Meta(gt=0, le=100_000, description="wall power")]
-    hashrate_hps: Annotated[float, Meta(gt=0, description="hashes per second")]
-    setting: Annotated[int, Meta(description="what the driver sends for it (worklevel or workmode number)")] = 0
-
-
-class Model(Table, frozen=True, kw_only=True):
-    """[models.NAME]: data of a kind of machine, as recorded on one."""
-
-    driver: Annotated[Literal["avalon"], Meta(description="vendor API family")] = "avalon"
-    levels: Annotated[list[Level], Meta(min_length=1, max_length=16, description="rising power")]
-    sleep_power_w: Annotated[float, Meta(ge=0, le=1_000, description="what it draws asleep")] = 15.0
-    setting_command: Annotated[
-        Literal["worklevel", "workmode"], Meta(description="worklevel: no reboot; workmode: takes effect after a reboot")
-    ] = "worklevel"
-    wake: Annotated[Literal["softon", "reboot"], Meta(description="how it comes back from softoff")] = "softon"
-    change_reboots: Annotated[bool, Meta(description="a level change takes it off the line for minutes")] = False
-    settle_s: Annotated[float, Meta(ge=1, le=3_600, description="a command should show in the readings by then")] = 240.0
-    wake_s: Annotated[float, Meta(ge=1, le=3_600, description="from softon to hashing")] = 300.0
-    min_dwell_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time on a level")] = 300.0
-    min_off_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest sleep: every start wears the supply")] = 900.0
-    min_on_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time awake; interlocks do not wait for it")] = 1_800.0
-    max_starts_per_day: Annotated[int, Meta(ge=1, le=1_000, description="then it stays as it is until the next day")] = 4
-    worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
-    max_outlet_c: Annotated[float, Meta(ge=20, le=120, description="above: one level down")] = 85.0
-    max_chip_c: Annotated[float, Meta(ge=20, le=150, description="above: one level down; 5 K above: asleep")] = 95.0
-
-
-class Unit(Table, frozen=True, kw_only=True):
-    """[[units]] or a row of units_file: one machine."""
-
-    id: Name
-    address: Annotated[str, Meta(description="IP address of its API, and of its Stratum connection")]
-    model: Annotated[str, Meta(description="a [models.NAME]")]
-    loop: Annotated[str, Meta(description="a [[loops]] name")]
-    worker: Annotated[str, Meta(max_length=191, description="worker name it mines with; default: its id")] | None = None
-    serial: Annotated[str, Meta(description="the device's own; learned at first contact when absent")] | None = None
-    api_port: Annotated[int, Meta(ge=1, le=65_535, description="TCP port of its API")] = 4028
-    pool: Annotated[str, Meta(description="the pool this unit prefers, whatever the priorities")] | None = None
-    in_service: Annotated[bool, Meta(description="true: taken out for service, never commanded")] = False
-
-
-class HeatMeter(Table, frozen=True, kw_only=True):
-    """[heat.meter]"""
-
-    stale_s: Annotated[float, Meta(ge=1, le=3_600, description="a reading older than this is no reading")] = 60.0
-
-
-class Heat(Table, frozen=True, kw_only=True):
-    """[heat]"""
-
-    enabled: Annotated[bool, Meta(description="false: the proxy never commands a unit")] = True
-    control_period_s: Annotated[float, Meta(ge=0.5, le=300, description="one decision for the whole site")] = 20.0
-    telemetry_period_s: Annotated[float, Meta(ge=0.5, le=300, description="one sweep over the units")] = 15.0
-    telemetry_stale_s: Annotated[float, Meta(ge=1, le=3_600, description="readings older than this are unknown")] = 60.0
-    thermal_efficiency: Annotated[float, Meta(gt=0, le=1, description="heat into the water per wall power")] = 0.95
-    max_power_w: Annotated[float, Meta(gt=0, description="site cap, electrical; always wins")] | None = None
-    min_power_w: Annotated[float, Meta(ge=0, description="minimum stable power: anti-condensation, frost")] = 0.0
-    ramp_w_per_min: Annotated[float, Meta(gt=0, description="site ramp limit, electrical")] = 1_000_000.0
-    dead_band: Annotated[float, Meta(ge=0, le=0.2, description="no change for an error below this part of the target")] = 0.004
-    correction_tau_s: Annotated[float, Meta(ge=1, le=3_600, description="filter of the measured-power correction")] = 240.0
-    max_correction: Annotated[float, Meta(ge=0, le=0.5, description="the correction never exceeds this part")] = 0.2
-    max_transition: Annotated[float, Meta(gt=0, le=1, description="part of a loop that may change level in one cycle")] = 0.05
-    commands_per_s: Annotated[float, Meta(gt=0, le=10_000, description="command rate, whole fleet")] = 100.0
-    hold_after_s: Annotated[float, Meta(ge=1, le=86_400, description="demand stale: LIVE becomes HOLD")] = 120.0
-    fallback_after_s: Annotated[float, Meta(ge=1, le=86_400, description="still stale: HOLD becomes FALLBACK")] = 300.0
-    limit_after_s: Annotated[float, Meta(ge=1, le=604_800, description="still stale: FALLBACK becomes LIMIT")] = 1_800.0
-    fallback_power_w: Annotated[float, Meta(ge=0, description="electrical power on FALLBACK; default: what was held")] | None = None
-    limit_power_w: Annotated[float, Meta(ge=0, description="electrical power on LIMIT; default: min_power_w")] | None = None
-    max_demand_step: Annotated[
-        float, Meta(gt=0, le=10, description="a demand that jumps by more than this part of capacity is refused")
-    ] = 1.0
-    meter: HeatMeter = HeatMeter()
-
-
-class RestSignal(Table, frozen=True, kw_only=True):
-    """[signals.rest]: PUT /api/v1/heat/demand."""
-
-    enabled: Annotated[bool, Meta(description="false: demands by REST are refused")] = True
-    max_validity_s: Annotated[float, Meta(ge=10, le=604_800, description="longest validity window accepted")] = 86_400.0
-    max_clock_skew_s: Annotated[float, Meta(ge=0, le=3_600, description="a demand from further in the future is refused")] = 60.0
-
-
-class Signals(Table, frozen=True, kw_only=True):
-    """[signals]"""
-
-    rest: RestSignal = RestSignal()
-
-
 class Ledger(Table, frozen=True, kw_only=True):
     """[ledger]"""
 
@@ -290,7 +207,9 @@ class SiteConfig(Table, frozen=True, kw_only=True):
     units: Annotated[list[Unit], Meta(max_length=100_000)] = []
     units_file: Annotated[str, Meta(description="CSV with the columns of [[units]]; relative to the file")] | None = None
     heat: Heat = Heat()
+    meters: Annotated[list[Meter], Meta(max_length=128)] = []
     signals: Signals = Signals()
+    settlement: Settlement = Settlement()
     ledger: Ledger = Ledger()
     api: Api = Api()
     log: Log = Log()

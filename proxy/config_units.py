@@ -1,0 +1,71 @@
+"""The machines in a site file: hydraulic loops, models as data, and units."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from proxy.config_base import Name, Table
+
+
+class Loop(Table, frozen=True, kw_only=True):
+    """[[loops]]: one hydraulic circuit."""
+
+    name: Name
+    max_power_w: Annotated[float, Meta(gt=0, description="cap of all units of the loop together, electrical")] | None = None
+    design_flow_l_per_min: Annotated[float, Meta(gt=0, description="flow with all pumps on; below 60 % the loop sleeps")] | None = (
+        None
+    )
+    shed_supply_c: Annotated[float, Meta(ge=20, le=120, description="hotter water from the loop: a quarter of it is shed")] = 88.0
+    trip_supply_c: Annotated[float, Meta(ge=20, le=120, description="hotter still: the loop sleeps")] = 92.0
+
+
+class Level(Table, frozen=True, kw_only=True):
+    """One power level of a model. Level 0, asleep, is there without being listed."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=40, description="how people call it")]
+    power_w: Annotated[float, Meta(gt=0, le=100_000, description="wall power")]
+    hashrate_hps: Annotated[float, Meta(gt=0, description="hashes per second")]
+    setting: Annotated[
+        int, Meta(description="what the driver sends for it: worklevel, workmode, percent, watts or MHz, as the family has it")
+    ] = 0
+
+
+class Model(Table, frozen=True, kw_only=True):
+    """[models.NAME]: data of a kind of machine, as recorded on one."""
+
+    driver: Annotated[Literal["avalon", "whatsminer", "braiins", "luxos", "axeos"], Meta(description="vendor API family")] = (
+        "avalon"
+    )
+    levels: Annotated[list[Level], Meta(min_length=1, max_length=16, description="rising power")]
+    sleep_power_w: Annotated[float, Meta(ge=0, le=1_000, description="what it draws asleep")] = 15.0
+    setting_command: Annotated[
+        Literal["worklevel", "workmode"], Meta(description="worklevel: no reboot; workmode: takes effect after a reboot")
+    ] = "worklevel"
+    wake: Annotated[Literal["softon", "reboot"], Meta(description="how it comes back from softoff")] = "softon"
+    change_reboots: Annotated[bool, Meta(description="a level change takes it off the line for minutes")] = False
+    settle_s: Annotated[float, Meta(ge=1, le=3_600, description="a command should show in the readings by then")] = 240.0
+    wake_s: Annotated[float, Meta(ge=1, le=3_600, description="from softon to hashing")] = 300.0
+    min_dwell_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time on a level")] = 300.0
+    min_off_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest sleep: every start wears the supply")] = 900.0
+    min_on_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time awake; interlocks do not wait for it")] = 1_800.0
+    max_starts_per_day: Annotated[int, Meta(ge=1, le=1_000, description="then it stays as it is until the next day")] = 4
+    may_starve: Annotated[
+        bool, Meta(description="true: recorded to be safe without work, so work may be withheld where no command gets through")
+    ] = False
+    worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
+    max_outlet_c: Annotated[float, Meta(ge=20, le=120, description="above: one level down")] = 85.0
+    max_chip_c: Annotated[float, Meta(ge=20, le=150, description="above: one level down; 5 K above: asleep")] = 95.0
+
+
+class Unit(Table, frozen=True, kw_only=True):
+    """[[units]] or a row of units_file: one machine."""
+
+    id: Name
+    address: Annotated[str, Meta(description="IP address of its API, and of its Stratum connection")]
+    model: Annotated[str, Meta(description="a [models.NAME]")]
+    loop: Annotated[str, Meta(description="a [[loops]] name")]
+    worker: Annotated[str, Meta(max_length=191, description="worker name it mines with; default: its id")] | None = None
+    serial: Annotated[str, Meta(description="the device's own; learned at first contact when absent")] | None = None
+    api_port: Annotated[int, Meta(ge=1, le=65_535, description="TCP port of its API")] = 4028
+    pool: Annotated[str, Meta(description="the pool this unit prefers, whatever the priorities")] | None = None
+    in_service: Annotated[bool, Meta(description="true: taken out for service, never commanded")] = False
