@@ -116,6 +116,43 @@ class HeatView(msgspec.Struct, frozen=True):
     decision_s: float | None  # how long the last cycle took to decide
 
 
+class MeterView(msgspec.Struct, frozen=True):
+    """One meter. state: ok, waiting (just started), lost, stuck, lying or jumping, with `reason`; only `is_used` ones count."""
+
+    name: str
+    place: str  # boundary, or a loop
+    measures: str  # heat, electricity
+    protocol: str  # rest, modbus, mbus
+    state: str
+    reason: str | None
+    is_used: bool
+    age_s: float | None  # of the last reading that was believed
+    power_w: float | None
+    supply_c: float | None
+    return_c: float | None
+    flow_l_per_min: float | None
+    energy_wh: float | None  # its counter
+    readings: int  # believed
+    refused: int  # not believed
+    failures: int  # asked, and no usable answer
+
+
+class SignalView(msgspec.Struct, frozen=True):
+    """One way by which a utility asks and is answered. `reason`: why it is not connected."""
+
+    name: str  # mqtt, openadr, opcua, modbus
+    peer: str  # whom it talks to
+    connected: bool
+    reason: str | None
+    since_s: float  # how long it has been connected, or not
+    message_age_s: float | None  # of the last message that came
+    report_age_s: float | None  # of the last report that went out
+    accepted: int  # messages taken
+    refused: int  # messages not taken
+    reconnects: int
+    last_refusal: str | None
+
+
 class SiteView(msgspec.Struct, frozen=True):
     """Everything the first page needs, in one piece."""
 
@@ -132,3 +169,5 @@ class SiteView(msgspec.Struct, frozen=True):
     ledger_state: str  # ok, degraded
     loop_lag_s: float | None
     v2_certificate_expires_s: float | None = None  # below 0: devices refuse the site; None: it has no encrypted V2 port
+    meters: list[MeterView] = []
+    signals: list[SignalView] = []

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.views import PoolView, SiteView, UnitView
+from proxy.views import PoolView, SignalView, SiteView, UnitView
 
 PREFIX = "thermostratum_"
 LADDER_STATES = ("LIVE", "HOLD", "FALLBACK", "LIMIT", "STOP")
@@ -201,6 +201,15 @@ POOL_SERIES: tuple[Series[PoolView], ...] = (
     Series("pool_reconnects_total", "counter", "Times we had to connect again.", _value(lambda p: p.reconnects)),
 )
 
+SIGNAL_SERIES: tuple[Series[SignalView], ...] = (
+    Series("signal_connected", "gauge", "1 while the utility's end of the signal is there.", _value(lambda s: s.connected)),
+    Series("signal_message_age_seconds", "gauge", "Age of the last message of the utility.", _value(lambda s: s.message_age_s)),
+    Series("signal_report_age_seconds", "gauge", "Age of the last report sent to it.", _value(lambda s: s.report_age_s)),
+    Series("signal_messages_accepted_total", "counter", "Messages of the utility that were taken.", _value(lambda s: s.accepted)),
+    Series("signal_messages_refused_total", "counter", "Messages of the utility that were not taken.", _value(lambda s: s.refused)),
+    Series("signal_reconnects_total", "counter", "Times the signal was connected again.", _value(lambda s: s.reconnects)),
+)
+
 UNIT_SERIES: tuple[Series[UnitView], ...] = (
     Series("unit_connected", "gauge", "1 while the unit's Stratum connection is open.", _value(lambda u: u.connected)),
     Series("unit_fault", "gauge", "1 while the unit is in fault.", _value(lambda u: u.fault is not None)),
@@ -257,6 +266,9 @@ class SiteCollector(Collector):
         pools = [((_label(pool.name),), pool) for pool in self._site.pools]
         for pool_series in POOL_SERIES:
             yield from _families(pool_series, pools, ("pool",))
+        signals = [((_label(signal.name),), signal) for signal in self._site.signals]
+        for signal_series in SIGNAL_SERIES if signals else ():
+            yield from _families(signal_series, signals, ("signal",))
         units = [((unit.loop, unit.id), unit) for unit in self._units]
         for unit_series in UNIT_SERIES if units else ():
             yield from _families(unit_series, units, ("loop", "unit"))
@@ -291,7 +303,7 @@ class WebMetrics:
 def reference() -> str:
     """The Markdown table of every metric above, as docs/reference/metrics.md holds it."""
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for table, keys in ((SITE_SERIES, ()), (POOL_SERIES, ("pool",)), (UNIT_SERIES, ("loop", "unit"))):
+    for table, keys in ((SITE_SERIES, ()), (POOL_SERIES, ("pool",)), (SIGNAL_SERIES, ("signal",)), (UNIT_SERIES, ("loop", "unit"))):
         for series in table:
             rows.append(_row(series.name, series.kind, (*keys, *series.labels), series.help))
     rows.extend(_row(name, kind, labels, text) for name, kind, text, labels in WEB_SERIES)
