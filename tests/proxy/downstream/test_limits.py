@@ -108,6 +108,7 @@ async def test_an_idle_miner_is_dropped_after_the_limit_and_one_that_hashes_is_n
     async with running(tmp_path, listen=listen(idle_timeout_s=60.0)) as rig:
         idle, busy = await rig.miner(), await rig.miner()
         await idle.hello("account.idle")
+        await idle.expect("mining.notify")
         hello = await busy.hello("account.good")
         await mines(rig, busy, hello)
         mock_clock.jump(40.0)
@@ -122,6 +123,7 @@ async def test_a_unit_that_was_put_to_sleep_may_be_silent_for_as_long_as_it_slee
         asleep, idle = await rig.miner(), await rig.miner()
         await asleep.hello("account.asleep")
         await idle.hello("account.idle")
+        await idle.expect("mining.notify")  # without work it might be silent, too
         rig.app.router.expect_hashrate("account.asleep", 0.0)
         mock_clock.jump(3_600.0)
         await idle.hung_up()
