@@ -26,8 +26,11 @@ from proxy.heat.demand import (
     MeterRefused,
     accepted,
 )
+from proxy.heat.guidance import Guidance
+from proxy.heat.inputs import Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
 from proxy.heat.meters.guard import MeterMemory, judge_reading
+from proxy.heat.signals.port import Report
 from proxy.units.unit import UnitImage
 from proxy.views import HeatView
 
@@ -109,7 +112,9 @@ class HeatControl:
         self._meter_memory = MeterMemory()
         self._meter_agrees = True
         self._blocked_until_s: dict[str, float] = {}
-        self._manual_w: float | None = None
+        self._inputs = Inputs()
+        self._alarm_sources: list[Callable[[], Sequence[str]]] = []
+        self._cycles = 0
         self._last: Decision | None = None
         self._wake = trio.Event()
         self._level_changes = 0
@@ -149,8 +154,63 @@ class HeatControl:
         if power_w is not None and not 0.0 <= power_w < math.inf:
             raise ValueError("a limit is 0 W or more")
         self._events.publish("heat.limit_set", "warning" if power_w is not None else "info", power_w=power_w, who=who)
-        self._manual_w = power_w
+        self._inputs.manual_w = power_w
         self._wake.set()
+
+    def set_outdoor(self, outdoor_c: float, source: str, now_unix_s: float) -> str | None:
+        """Take an outdoor temperature for the heat curve; None when believed, else why not."""
+        return self._inputs.set_outdoor(outdoor_c, source, now_unix_s)
+
+    def set_import_limit(self, power_w: float | None, until_unix_s: float, source: str) -> str | None:
+        """Cap the site's electrical power until a time (None takes this source's cap away); None when taken, else why not."""
+        refusal = self._inputs.set_import_limit(power_w, until_unix_s, source)
+        if refusal is None:
+            self._events.publish("heat.import_limit_set", "warning", power_w=power_w, source=source)
+            self._wake.set()
+        return refusal
+
+    def set_emergency_stop(self, stop: bool, source: str) -> None:
+        """Everything asleep at once, until this same source takes it back."""
+        if self._inputs.set_stop(stop, source):
+            self._events.publish("heat.stop_held" if stop else "heat.stop_released", "error" if stop else "warning", source=source)
+            self._wake.set()
+
+    def set_guidance(self, guidance: Guidance | None) -> None:
+        """The planner's word on what to make now, and at which prices; None takes it away."""
+        self._inputs.guidance = guidance
+
+    def add_alarm_source(self, source: Callable[[], Sequence[str]]) -> None:
+        """`source` is asked for standing alarms, one line each, at each report."""
+        self._alarm_sources.append(source)
+
+    def alarms(self) -> tuple[str, ...]:
+        """Standing alarms of control and of everything that added a source."""
+        return tuple(line for source in self._alarm_sources for line in source())
+
+    def report(self, now_unix_s: float) -> Report:
+        """The plant as the utility is told."""
+        view = self.view()
+        demand = arbitrate.ruling_at(self._docket, now_unix_s)
+        good = self._meter_memory.good
+        is_fresh = good is not None and now_unix_s - good.at_unix_s < self._heat.meter.stale_s
+        flow_kg_s = good.flow_kg_s if good is not None and is_fresh else None
+        return Report(
+            alive=self._cycles,
+            at_unix_s=now_unix_s,
+            ladder=view.ladder,
+            demand_w=view.demand_w,
+            supply_asked_c=None if demand is None else demand.supply_c,
+            heat_w=view.heat_w,
+            quality=view.heat_quality,
+            power_w=view.measured_power_w,
+            headroom_up_w=view.headroom_up_w,
+            headroom_down_w=view.headroom_down_w,
+            supply_c=view.supply_c,
+            return_c=view.return_c,
+            flow_l_per_min=None if flow_kg_s is None else flow_kg_s * 60.0,
+            energy_wh=good.energy_wh if good is not None and is_fresh else None,
+            alarms=self.alarms(),
+        )
 
     def command_unit(self, unit_id: str, level: int, who: str, now_s: float) -> str | None:
         """Command one unit by hand, through the same safety as everything else; None when taken, else why not.
@@ -238,6 +298,7 @@ class HeatControl:
     def tick(self, now_s: float, now_unix_s: float) -> None:
         """One cycle. `now_s` is monotonic, `now_unix_s` wall time. Raises only for a bug."""
         began_s = time.perf_counter()
+        self._cycles += 1
         images = self._fleet.image(now_s)
         dt_s = 0.0 if self._last is None else now_s - self._last.now_s
         ruling = arbitrate.rule(self._docket, self._ladder, now_unix_s, self._stop())
@@ -285,13 +346,11 @@ class HeatControl:
         self._last = decision
 
     def _stop(self) -> str | None:
-        return "stopped by an operator (limit of 0 W)" if self._manual_w == 0 else None
+        return self._inputs.stop_reason()
 
     def _site_cap(self) -> planning.SiteCap:
-        cap_w, manual_w = self._heat.max_power_w, self._manual_w
-        if manual_w is not None and (cap_w is None or manual_w <= cap_w):
-            return planning.SiteCap(manual_w, "manual limit")
-        return planning.SiteCap(cap_w, "site cap")
+        cap = self._inputs.cap(self._heat.max_power_w, self._wall_clock())
+        return planning.SiteCap(cap.power_w, cap.name)
 
     def _may_act(self) -> bool:
         return self._heat.enabled and self._fleet.swept_all

@@ -15,12 +15,15 @@ ABSURD_POWER_W = 1e9
 # Senders remembered for replay protection. A site has one utility, perhaps two gateways; more is somebody making up names.
 MAX_SOURCES = 32
 MAX_SEQUENCE = 2**63 - 1
+# Supply temperatures that a water network without steam can have.
+LOWEST_SUPPLY_C, HIGHEST_SUPPLY_C = 20.0, 120.0
 
 
 class HeatDemand(msgspec.Struct, frozen=True, gc=False):
-    """What a utility asks: `power_w` of heat (thermal) inside a window of wall-clock time.
+    """What a utility asks inside a window of wall-clock time: `power_w` of heat (thermal), a supply temperature, or both.
 
-    `epoch` rises when a sender loses count, `sequence` rises with every demand of an epoch. `content` identifies what was really
+    `power_w` is None only where `supply_c` is given: then the heat follows from the supply temperature. With both, heat.mode says
+    which one rules. `ramp_w_per_min` (thermal) slows the way there, never beyond the site's own ramp. `epoch` rises when a sender loses count, `sequence` rises with every demand of an epoch. `content` identifies what was really
     sent (relative times resolve differently each time they are read), "" where the transport has nothing better than the fields.
     """
 
@@ -30,8 +33,10 @@ class HeatDemand(msgspec.Struct, frozen=True, gc=False):
     issued_unix_s: float
     valid_from_unix_s: float
     valid_until_unix_s: float
-    power_w: float
+    power_w: float | None
     content: str = ""
+    supply_c: float | None = None
+    ramp_w_per_min: float | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -49,10 +54,11 @@ class DemandAccepted(msgspec.Struct, frozen=True, gc=False):
     source: str
     epoch: int
     sequence: int
-    power_w: float
+    power_w: float | None
     valid_from_unix_s: float
     valid_until_unix_s: float
     state: str
+    supply_c: float | None = None
 
 
 class DemandRefused(msgspec.Struct, frozen=True, gc=False):
@@ -119,7 +125,8 @@ def _kw(power_w: float) -> str:
 
 def check_finite(demand: HeatDemand) -> DemandRefused | None:
     """Refuse what is no number at all; such a demand cannot even be recorded."""
-    numbers = (demand.power_w, demand.issued_unix_s, demand.valid_from_unix_s, demand.valid_until_unix_s)
+    asked = [number for number in (demand.power_w, demand.supply_c, demand.ramp_w_per_min) if number is not None]
+    numbers = (*asked, demand.issued_unix_s, demand.valid_from_unix_s, demand.valid_until_unix_s)
     if all(math.isfinite(number) for number in numbers) and max(demand.epoch, demand.sequence) <= MAX_SEQUENCE:
         return None
     return DemandRefused(422, "a number is NaN, infinite or too large", "send finite numbers; send no demand when it is unknown")
@@ -127,20 +134,40 @@ def check_finite(demand: HeatDemand) -> DemandRefused | None:
 
 def check_values(demand: HeatDemand, envelope: Envelope) -> DemandRefused | None:
     """What is wrong with the numbers themselves, whatever the time is."""
-    if demand.power_w < 0:
-        return DemandRefused(
-            422, f"the demand is negative ({_kw(demand.power_w)})", "this plant only gives heat: send 0 or a positive power"
-        )
-    ceiling_w = envelope.capacity_w * ABSURD_FACTOR if envelope.capacity_w > 0 else ABSURD_POWER_W
-    if demand.power_w > ceiling_w:
-        return DemandRefused(
-            422,
-            f"{_kw(demand.power_w)} is absurd: {_kw(envelope.capacity_w)} of heat is installed",
-            "check the unit of the number: power is in kW, not in W",
-        )
     if min(demand.sequence, demand.epoch) < 0:
         return DemandRefused(422, "epoch or sequence is negative", "count from 0")
+    if demand.power_w is None and demand.supply_c is None:
+        return DemandRefused(422, "the demand asks for nothing", "send a heat power, a supply temperature, or both")
+    if demand.ramp_w_per_min is not None and demand.ramp_w_per_min <= 0:
+        return DemandRefused(422, "the ramp is not above 0", "send a positive ramp, or none for the site's own")
+    return _check_power(demand.power_w, envelope) or _check_supply(demand.supply_c)
+
+
+def _check_power(power_w: float | None, envelope: Envelope) -> DemandRefused | None:
+    if power_w is None:
+        return None
+    if power_w < 0:
+        return DemandRefused(
+            422, f"the demand is negative ({_kw(power_w)})", "this plant only gives heat: send 0 or a positive power"
+        )
+    ceiling_w = envelope.capacity_w * ABSURD_FACTOR if envelope.capacity_w > 0 else ABSURD_POWER_W
+    if power_w > ceiling_w:
+        return DemandRefused(
+            422,
+            f"{_kw(power_w)} is absurd: {_kw(envelope.capacity_w)} of heat is installed",
+            "check the unit of the number: power is in kW, not in W",
+        )
     return None
+
+
+def _check_supply(supply_c: float | None) -> DemandRefused | None:
+    if supply_c is None or LOWEST_SUPPLY_C <= supply_c <= HIGHEST_SUPPLY_C:
+        return None
+    return DemandRefused(
+        422,
+        f"a supply temperature of {supply_c:.1f} C is out of range",
+        f"send degrees Celsius, {LOWEST_SUPPLY_C:.0f} to {HIGHEST_SUPPLY_C:.0f} (not Kelvin, not Fahrenheit)",
+    )
 
 
 def check_times(demand: HeatDemand, envelope: Envelope, now_unix_s: float) -> DemandRefused | None:
@@ -174,7 +201,7 @@ def check_times(demand: HeatDemand, envelope: Envelope, now_unix_s: float) -> De
 
 def check_step(demand: HeatDemand, envelope: Envelope, in_force_w: float | None) -> DemandRefused | None:
     """Whether the demand jumps by more than the agreed part of capacity; heat beyond capacity, never delivered, does not count."""
-    if in_force_w is None or envelope.capacity_w <= 0:
+    if in_force_w is None or demand.power_w is None or envelope.capacity_w <= 0:
         return None
     step_w = abs(min(demand.power_w, envelope.capacity_w) - min(in_force_w, envelope.capacity_w))
     largest_w = envelope.max_step * envelope.capacity_w
@@ -197,6 +224,7 @@ def accepted(demand: HeatDemand, now_unix_s: float) -> DemandAccepted:
         valid_from_unix_s=demand.valid_from_unix_s,
         valid_until_unix_s=demand.valid_until_unix_s,
         state="pending" if now_unix_s < demand.valid_from_unix_s else "live",
+        supply_c=demand.supply_c,
     )
 
 

@@ -74,7 +74,13 @@ class Journal:
         if check_finite(demand) is None:
             self._ledger.record_demand(_demand_record(demand, refusal))
         if refusal is None:
-            self._events.publish("heat.demand_accepted", source=demand.source, sequence=demand.sequence, power_w=demand.power_w)
+            self._events.publish(
+                "heat.demand_accepted",
+                source=demand.source,
+                sequence=demand.sequence,
+                power_w=demand.power_w,
+                supply_c=demand.supply_c,
+            )
         else:
             self._events.publish("heat.demand_refused", "warning", source=demand.source, sequence=demand.sequence, reason=refusal)
 
@@ -171,6 +177,8 @@ def _demand_record(demand: HeatDemand, refusal: str | None) -> DemandRecord:
         power_w=demand.power_w,
         accepted=refusal is None,
         reason=refusal,
+        supply_c=demand.supply_c,
+        ramp_w_per_min=demand.ramp_w_per_min,
     )
 
 
@@ -183,4 +191,6 @@ def _demand_of(record: DemandRecord) -> HeatDemand:
         valid_from_unix_s=record.valid_from_unix_s,
         valid_until_unix_s=record.valid_until_unix_s,
         power_w=record.power_w,
+        supply_c=record.supply_c,
+        ramp_w_per_min=record.ramp_w_per_min,
     )
