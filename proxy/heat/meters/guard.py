@@ -1,16 +1,21 @@
-"""Whether a heat meter's reading can be believed: numbers, order, physics against the fleet, stuck and jumping sensors.
+"""Whether one meter's reading can be believed: numbers, order, physics against the plant, stuck and jumping sensors.
 
-Pure. A reading refused here changes nothing: the last good one stays until it is stale, then heat is estimated from power. It never
-moves a unit, and it cannot tell a meter that lies a little from a plant that runs a little worse.
+Pure. A reading refused here changes nothing: the last good one stays until it is stale, then another meter or an estimate stands
+in (see bank). It never moves a unit, and it cannot tell a meter that lies a little from a plant that runs a little worse.
 """
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
 from proxy.heat.demand import MeterAccepted, MeterReading, MeterRefused
+from proxy.heat.meters.water import heat_carried_w
 
-WATER_J_PER_KG_K = 4_186.0
+# What is wrong with a reading, for those who count and name it.
+Kind = Literal["impossible", "order", "lying", "counter", "jumping", "stuck"]
+
 # Thermal and flow-and-temperature heat must agree within this part (EN 1434 class 2 with poor sensors stays well below).
 FLOW_TOLERANCE = 0.15
 # No heat plant gives more than its units draw; room for stored heat and the meter's own error.
@@ -29,6 +34,13 @@ MAX_AHEAD_S = 5.0
 LOWEST_C, HIGHEST_C = -30.0, 160.0
 
 
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """Why a reading is not believed: the answer to who sent it, and the kind of fault."""
+
+    kind: Kind
+    refused: MeterRefused
+
+
 class MeterMemory(msgspec.Struct):
     """What was believed last, and what is needed to judge the next reading."""
 
@@ -42,20 +54,29 @@ class MeterMemory(msgspec.Struct):
 def judge_reading(
     memory: MeterMemory, reading: MeterReading, capacity_w: float, stale_s: float, now_unix_s: float
 ) -> MeterAccepted | MeterRefused:
-    """Believe the reading (then `memory.good` is it) or refuse it with reason and remedy. `capacity_w` is installed heat."""
-    refusal = (
-        _check_numbers(reading, capacity_w)
-        or _check_order(memory, reading, stale_s, now_unix_s)
-        or _check_flow(reading, capacity_w)
-        or _check_counter(memory, reading)
-        or _check_jump(memory, reading, capacity_w)
-        or _check_stuck(memory, reading)
+    """Believe the reading (then `memory.good` is it) or refuse it with reason and remedy. `capacity_w` is installed power."""
+    fault = examine(memory, reading, capacity_w, stale_s, now_unix_s)
+    return MeterAccepted(reading.at_unix_s, reading.heat_w) if fault is None else fault.refused
+
+
+def examine(memory: MeterMemory, reading: MeterReading, capacity_w: float, stale_s: float, now_unix_s: float) -> Fault | None:
+    """None: believed, and `memory.good` is the reading now. Else what is wrong with it."""
+    # In this order, and no further than the first that refuses: some remember what they saw.
+    checks: tuple[tuple[Kind, Callable[[], MeterRefused | None]], ...] = (
+        ("impossible", lambda: _check_numbers(reading, capacity_w)),
+        ("order", lambda: _check_order(memory, reading, stale_s, now_unix_s)),
+        ("lying", lambda: _check_flow(reading, capacity_w)),
+        ("counter", lambda: _check_counter(memory, reading)),
+        ("jumping", lambda: _check_jump(memory, reading, capacity_w)),
+        ("stuck", lambda: _check_stuck(memory, reading)),
     )
-    if refusal is not None:
-        return refusal
+    for kind, check in checks:
+        refused = check()
+        if refused is not None:
+            return Fault(kind, refused)
     memory.good = reading
     memory.jumped = []
-    return MeterAccepted(reading.at_unix_s, reading.heat_w)
+    return None
 
 
 def _check_numbers(reading: MeterReading, capacity_w: float) -> MeterRefused | None:
@@ -64,14 +85,14 @@ def _check_numbers(reading: MeterReading, capacity_w: float) -> MeterRefused | N
     if not all(math.isfinite(n) for n in (reading.at_unix_s, reading.heat_w, *temperatures, *others)):
         return MeterRefused(422, "a number is NaN or infinite", "send nothing when the meter does not know")
     if reading.heat_w < 0 or any(n < 0 for n in others):
-        return MeterRefused(422, "heat, flow or energy is negative", "check direction and sign of the meter")
+        return MeterRefused(422, "power, flow or energy is negative", "check direction and sign of the meter")
     if any(not LOWEST_C <= t <= HIGHEST_C for t in temperatures):
         return MeterRefused(422, "a temperature is out of range", f"send degrees Celsius, {LOWEST_C:.0f} to {HIGHEST_C:.0f}")
     if capacity_w > 0 and reading.heat_w > capacity_w * MAX_CAPACITY_FACTOR:
         return MeterRefused(
             422,
             f"{reading.heat_w / 1000:,.0f} kW is more than the {capacity_w / 1000:,.0f} kW installed",
-            "heat_w is in watts; check the pulse or register factor",
+            "power is in watts; check the pulse or register factor",
         )
     return None
 
@@ -90,7 +111,7 @@ def _check_order(memory: MeterMemory, reading: MeterReading, stale_s: float, now
 def _check_flow(reading: MeterReading, capacity_w: float) -> MeterRefused | None:
     if reading.supply_c is None or reading.return_c is None or reading.flow_kg_s is None:
         return None
-    carried_w = reading.flow_kg_s * WATER_J_PER_KG_K * (reading.supply_c - reading.return_c)
+    carried_w = heat_carried_w(reading.flow_kg_s, reading.supply_c, reading.return_c)
     # The larger of both, and never less than a tenth of the plant: at low load small errors are large parts.
     scale_w = max(abs(carried_w), reading.heat_w, 0.1 * capacity_w)
     if abs(carried_w - reading.heat_w) <= FLOW_TOLERANCE * scale_w:
