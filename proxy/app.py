@@ -77,6 +77,7 @@ class App:
             wall_clock=wall_clock,
             first_job_id=secrets.randbits(31),
             passes_difficulty_through=vardiff.passes_through(config.vardiff),
+            holds_work=config.listen.hold_work,
         )
         self.fleet = Fleet(
             config.units,

@@ -86,6 +86,10 @@ class Listen(Table, frozen=True, kw_only=True):
     keepalive_job_s: Annotated[
         float, Meta(ge=10, le=110, description="re-send the job when none came for so long: miners hang up after 120 s")
     ] = 55.0
+    hold_work: Annotated[
+        bool,
+        Meta(description="true: with no pool at all the last job is repeated, so that units go on heating, unpaid; see the how-to"),
+    ] = False
 
 
 class Vardiff(Table, frozen=True, kw_only=True):

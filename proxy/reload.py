@@ -70,6 +70,7 @@ class Reloader:
         app.site.api = new.api
         app.router.policy = vardiff.policy_of(new)
         app.router.passes_difficulty_through = vardiff.passes_through(new.vardiff)
+        app.router.holds_work = new.listen.hold_work
         configure(new.log.level)
         # In place: every part that holds the list sees the change.
         app.pools[:] = pools

@@ -10,22 +10,19 @@ import msgspec
 
 
 class Quirks(msgspec.Struct, frozen=True):
-    """worker_name_limit: longer names arrive cut. announce_mask: waits for set_version_mask although configure was answered.
-    restarts_search: begins again at extranonce2 0 with each notify, so the same work must not be sent twice."""
+    """worker_name_limit: longer names arrive cut; None: they arrive whole."""
 
     family: str
     user_agent: str  # regular expression, searched without regard to case
     worker_name_limit: int | None = None
-    announce_mask: bool = False
-    restarts_search: bool = False
 
 
 # Sources: docs/reference/firmware.md
 FAMILIES = (
     Quirks("avalon", r"avalon|^cgminer/4\.11\.1-avalon|canaan", worker_name_limit=63),
     Quirks("whatsminer", r"btminer|whatsminer", worker_name_limit=127),
-    Quirks("bitaxe", r"bitaxe|esp-?miner|nerd", restarts_search=True),
-    Quirks("antminer", r"^(antminer|bmminer)", announce_mask=False),
+    Quirks("bitaxe", r"bitaxe|esp-?miner|nerd"),
+    Quirks("antminer", r"^(antminer|bmminer)"),
 )
 DEFAULT = Quirks("other", "")
 

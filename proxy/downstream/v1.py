@@ -238,8 +238,6 @@ class MinerSession:
         )
         channel.user_agent = self._user_agent
         channel.negotiated_mask = channel.told_mask = self._mask
-        if self._quirks.announce_mask and self._mask:
-            channel.told_mask = 0
         self._channel = channel
         # The answers come first on the wire, then difficulty and job.
         self._server.router.open_channel(channel, self._suggested, identity.typical_hps)

@@ -81,6 +81,7 @@ class Router:
         wall_clock: Callable[[], float],
         first_job_id: int,
         passes_difficulty_through: bool = False,
+        holds_work: bool = False,
     ) -> None:
         self.geometry = geometry
         self.policy = policy
@@ -92,6 +93,7 @@ class Router:
         self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
         self.on_shares_work: Callable[[str, float], None] = lambda pool, work: None
         self.passes_difficulty_through = passes_difficulty_through
+        self.holds_work = holds_work
         self._ledger = ledger
         self._events = events
         self._clock = clock
@@ -202,7 +204,7 @@ class Router:
     def renew(self, channel: Channel) -> bool:
         """Send the current work again as a fresh job (later ntime), with the difficulty that is right now. False: there is none."""
         session = channel.session
-        if session is None or session.current is None:
+        if session is None or session.current is None or not self._is_worth_sending(session):
             return False
         wire = later_wire_job(session.current, self._ids, self._clock(), _seen_s(channel, session.current))
         if wire is not None:
@@ -281,7 +283,10 @@ class Router:
         self._fan_out.step(count)
 
     def upkeep(self, channels: Iterable[Channel], keepalive_s: float) -> None:
-        """Look after `channels`: ease the difficulty of quiet units, re-send a job where none came for `keepalive_s`."""
+        """Look after `channels`: ease the difficulty of quiet units, re-send a job where none came for `keepalive_s`.
+
+        Where no pool has a job, the last one is repeated only on a site that holds work.
+        """
         now_s = self._clock()
         for channel in channels:
             eased = vardiff.on_tick(channel.vardiff, self.policy, now_s) is not None
@@ -296,10 +301,15 @@ class Router:
     # -- inside
 
     def _repeat(self, channel: Channel, now_s: float) -> None:
-        """Send the last job again, unchanged: no pool has another, and without one for 120 s a unit hangs up and stops hashing."""
-        if channel.current is not None:
+        """Send the last job again, unchanged: its pool has no other, and without one for 120 s many units hang up."""
+        current = channel.current
+        if current is not None and self._is_worth_sending(current.wire.upstream.session):
             channel.sent_at_s = now_s
-            channel.link.send_job(channel.current, clean=False, new_difficulty=False, new_mask=False)
+            channel.link.send_job(current, clean=False, new_difficulty=False, new_mask=False)
+
+    def _is_worth_sending(self, session: UpstreamSession) -> bool:
+        """When its pool has gone, nobody pays for a job: only a site that holds work goes on with it."""
+        return session.is_alive or self.holds_work
 
     def _leave_to_twin(self, channel: Channel) -> bool:
         """Whether the unit of a channel that has gone is still here by another connection; the newest of them speaks for it."""

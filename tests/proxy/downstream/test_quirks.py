@@ -155,22 +155,6 @@ async def test_set_version_mask_never_comes_before_the_answer_to_authorize(tmp_p
         assert miner.of("mining.set_version_mask")[0]["params"] == ["00006000"]
 
 
-async def test_a_family_that_waits_for_its_mask_is_told_it_although_configure_was_answered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table = type(DEFAULT)("waits", "waits", announce_mask=True)
-    monkeypatch.setattr("proxy.downstream.v1.quirks_of", lambda agent: table if agent == "waits/1" else DEFAULT)
-    async with running(tmp_path) as rig:
-        await until(lambda: rig.app.pools[0].is_ready)
-        for agent, is_told in (("waits/1", True), ("other/1", False)):
-            miner = await rig.miner()
-            await miner.answer(await miner.send("mining.configure", *ROLLING))
-            await miner.answer(await miner.send("mining.subscribe", agent))
-            await miner.send("mining.authorize", f"account.{is_told}", "x")
-            await miner.expect("mining.notify")
-            assert ("mining.set_version_mask" in miner.methods) is is_told
-
-
 @pytest.mark.parametrize("size", [2, 8])
 async def test_extranonce2_is_never_longer_than_eight_bytes(tmp_path: Path, size: int) -> None:
     for too_long in (9, 16):

@@ -401,6 +401,19 @@ def test_case_40_a_quiet_pool_is_bridged_with_fresh_work_and_then_with_the_last_
     assert again == [fresh[-1]] * (1_999 // 55 - 10)
 
 
+@pytest.mark.parametrize("holds_work", [False, True])
+def test_work_that_no_pool_pays_for_goes_on_only_where_the_site_says_so(holds_work: bool) -> None:
+    bench, session = working(Vardiff(enabled=False, min_difficulty=EASY, start_difficulty=EASY))
+    bench.router.holds_work = holds_work
+    unit = bench.unit()
+    before = len(bench.jobs(unit))
+    session.is_alive = False
+    bench.session = None
+    for bench.now_s in range(1, 600):
+        bench.router.upkeep([unit], keepalive_s=55.0)
+    assert (len(bench.jobs(unit)) > before) is holds_work
+
+
 # -- who is who
 
 
