@@ -33,5 +33,9 @@ def _show(report: VerifyReport) -> None:
     say(f"shares     {report.received:,} valid: {states}; {report.rejected:,} rejected here")
     say(f"accounts   {len(report.accounts):,} of a unit at a pool; {report.rolled_up:,} shares are kept as sums only")
     say(f"audit      {report.audit_rows:,} rows, chain {'unbroken' if report.is_audit_intact else 'BROKEN'}")
+    say(
+        f"settlement {report.settlement_rows:,} rows, chain {'unbroken' if report.is_settlement_intact else 'BROKEN'}, "
+        f"newest digest {report.settlement_head[:16]}"
+    )
     say(f"file       {report.integrity}; {report.unclean_runs} runs ended without closing it")
     say("the ledger is sound" if report.is_sound else f"the ledger has {len(report.problems)} problems")

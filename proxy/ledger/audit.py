@@ -1,4 +1,4 @@
-"""The hash chain of the audit table: each row's digest covers the row and the digest before it.
+"""The hash chain of the audit table (and of any other): each row's digest covers the row and the digest before it.
 
 Edit, deletion and reorder of rows show; cutting off the newest rows shows against mark "audit", which is written in the same
 transaction. It does NOT stop somebody who may rewrite the whole database: for him the head is logged hourly and at the end of a
@@ -11,7 +11,13 @@ import msgspec
 
 from proxy.ledger.records import AuditRecord
 
-GENESIS = hashlib.sha256(b"thermostratum audit chain 1").digest()  # what the first row is chained to
+
+def genesis(name: str) -> bytes:
+    """What the first row of a chain is chained to."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+GENESIS = genesis("thermostratum audit chain 1")
 
 
 def chain_digest(previous: bytes, audit_id: int, record: AuditRecord) -> bytes:
@@ -26,4 +32,9 @@ def chain_digest(previous: bytes, audit_id: int, record: AuditRecord) -> bytes:
         record.after,
         record.result,
     )
+    return link(previous, row)
+
+
+def link(previous: bytes, row: tuple[object, ...]) -> bytes:
+    """One link of any chain of rows: SHA-256 over the digest before it and the row as canonical JSON."""
     return hashlib.sha256(previous + msgspec.json.encode(row)).digest()

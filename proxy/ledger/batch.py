@@ -17,12 +17,15 @@ from proxy.errors import StoreError
 from proxy.ledger import schema
 from proxy.ledger.audit import GENESIS, chain_digest
 from proxy.ledger.dialect import insert_or_add, insert_or_ignore, insert_or_replace
+from proxy.ledger.periods import PeriodChain
 from proxy.ledger.records import (
     HASHES_PER_DIFFICULTY,
     AuditRecord,
     CommandRecord,
     DemandRecord,
     EnergyRecord,
+    MeteringRecord,
+    PeriodRecord,
     PlantRecord,
     RejectionCount,
     SetpointRecord,
@@ -63,6 +66,8 @@ class Batch(msgspec.Struct):
     settlements: list[Settlement] = []
     audits: list[AuditRecord] = []
     energies: list[EnergyRecord] = []
+    metering: list[MeteringRecord] = []
+    periods: list[PeriodRecord] = []
     rejections: list[RejectionCount] = []
     others: dict[Table, list[PlantRecord]] = {}
     flushes: list[Flush] = []
@@ -71,21 +76,23 @@ class Batch(msgspec.Struct):
 def batch_of(items: Iterable[Item]) -> Batch:
     """`items` by kind, each kind in its order of arrival."""
     batch = Batch()
+    by_kind: dict[type, list[Any]] = {
+        AuditRecord: batch.audits,
+        EnergyRecord: batch.energies,
+        MeteringRecord: batch.metering,
+        PeriodRecord: batch.periods,
+        RejectionCount: batch.rejections,
+        Flush: batch.flushes,
+    }
     for item in items:
         if isinstance(item, tuple):
             batch.settlements.append(item)
         elif isinstance(item, ShareRecord):
             batch.shares.append(item)
-        elif isinstance(item, AuditRecord):
-            batch.audits.append(item)
-        elif isinstance(item, EnergyRecord):
-            batch.energies.append(item)
-        elif isinstance(item, RejectionCount):
-            batch.rejections.append(item)
-        elif isinstance(item, Flush):
-            batch.flushes.append(item)
-        else:
+        elif isinstance(item, DemandRecord | SetpointRecord | CommandRecord):
             batch.others.setdefault(_PLANT_TABLES[type(item)], []).append(item)
+        else:
+            by_kind[type(item)].append(item)
     return batch
 
 
@@ -100,6 +107,7 @@ class BatchWriter:
         self._sources: dict[tuple[str, str, str], int] = {}
         self._audit_rows = 0
         self._audit_head = GENESIS
+        self._periods = PeriodChain(dialect)
         name = dialect.name
         self._insert_share = _compile(dialect, insert_or_ignore(name, schema.share), [c.name for c in schema.share.columns])
         self._settle = _compile(
@@ -127,12 +135,18 @@ class BatchWriter:
         """How many audit rows there are, and the digest of the newest."""
         return self._audit_rows, self._audit_head
 
+    @property
+    def period_head(self) -> tuple[int, bytes]:
+        """How many settlement rows there are, and the digest of the newest."""
+        return self._periods.head
+
     def load(self, conn: Connection) -> int:
         """Read back what this object remembers of the database. Returns the number of the last batch that is in it."""
         newest = sa.select(schema.source).order_by(schema.source.c.source_id.desc()).limit(SOURCE_CACHE_LIMIT // 2)
         self._sources = {(row.unit, row.worker, row.pool): row.source_id for row in conn.execute(newest)}
         head = conn.execute(sa.select(schema.mark.c.value, schema.mark.c.digest).where(schema.mark.c.name == "audit")).first()
         self._audit_rows, self._audit_head = (0, GENESIS) if head is None else (head.value, bytes(head.digest))
+        self._periods.load(conn)
         number = conn.execute(sa.select(schema.run.c.batches).where(schema.run.c.run_id == self._run_id)).scalar()
         if number is None:
             raise StoreError("the row of this run is gone: the database was replaced or emptied while in use; restart the proxy")
@@ -155,6 +169,10 @@ class BatchWriter:
         if batch.energies:
             for record in batch.energies:  # one by one: a period may be in here twice
                 conn.execute(self._replace_energy, _plain_row(record))
+        if batch.metering:
+            self._periods.write_metering(conn, batch.metering)
+        if batch.periods:
+            self._periods.write(conn, batch.periods)
         for table, records in batch.others.items():
             conn.execute(table.insert(), [_plain_row(record) for record in records])
         self._many(conn, self._mark_run, [(now_unix_s, number, self._run_id)])

@@ -26,6 +26,8 @@ from proxy.ledger.records import (
     CommandRecord,
     DemandRecord,
     EnergyRecord,
+    MeteringRecord,
+    PeriodRecord,
     PlantRecord,
     SetpointRecord,
     ShareRecord,
@@ -209,6 +211,14 @@ class Ledger:
         """Queue the energy of a period; the same period and scope again replaces it. False: not taken, too many wait."""
         return self._push_plant(record)
 
+    def record_metering(self, record: MeteringRecord) -> bool:
+        """Queue a minute of metering; the same scope and end again replaces it. False: not taken, too many wait."""
+        return self._push_plant(record)
+
+    def record_period(self, record: PeriodRecord) -> bool:
+        """Queue a settlement period; a revision that is there already is left as it is. False: not taken, too many wait."""
+        return self._push_plant(record)
+
     def record_audit(self, record: AuditRecord) -> bool:
         """Queue an audit row. False: not taken, too many wait."""
         return self._push_plant(record)
@@ -290,8 +300,7 @@ class Ledger:
                 self._push_rejections()
             if now_s - head_logged_s >= AUDIT_HEAD_S:
                 head_logged_s = now_s
-                rows, head = self._writer.audit_head()
-                log.info("audit.head", rows=rows, digest=head.hex())
+                self._writer.log_heads()
 
     def _check_stall(self, now_s: float) -> None:
         began_s = self._writer.write_began_s

@@ -42,7 +42,7 @@ class ShareRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class DemandRecord(msgspec.Struct, frozen=True, gc=False):
-    """A heat demand that arrived, taken or not. power_w is thermal."""
+    """A heat demand that arrived, taken or not. power_w is thermal; None where only a supply temperature was asked."""
 
     source: str
     epoch: int
@@ -50,9 +50,11 @@ class DemandRecord(msgspec.Struct, frozen=True, gc=False):
     issued_unix_s: float
     valid_from_unix_s: float
     valid_until_unix_s: float
-    power_w: float
+    power_w: float | None
     accepted: bool
     reason: str | None = None
+    supply_c: float | None = None
+    ramp_w_per_min: float | None = None
 
 
 class SetpointRecord(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +107,80 @@ class AuditRecord(msgspec.Struct, frozen=True, gc=False):
     result: str
 
 
-PlantRecord = DemandRecord | SetpointRecord | CommandRecord | EnergyRecord | AuditRecord
+class MeteringRecord(msgspec.Struct, frozen=True, gc=False):
+    """About a minute of one scope ("site", or a loop) between start and end: what settlement closes its periods from.
+
+    *_register_wh is an energy counter as last read, with the time of that reading and the meter's name. heat_wh and electric_wh are
+    integrals of power, for where no counter speaks; None: nothing was known. reported_wh is what the units say they drew.
+    held_wh is heat asked for outside any demand's window (a held demand, the heat curve). available_s is weighted with power: half
+    of the units for a minute are 30 s.
+    """
+
+    scope: str
+    start_unix_s: float
+    end_unix_s: float
+    heat_wh: float | None
+    heat_quality: str
+    heat_meter: str | None
+    heat_register_wh: float | None
+    heat_register_unix_s: float | None
+    electric_wh: float | None
+    electric_quality: str
+    electric_meter: str | None
+    electric_register_wh: float | None
+    electric_register_unix_s: float | None
+    reported_wh: float | None
+    held_wh: float | None
+    supply_asked_s: float
+    supply_kept_s: float
+    available_s: float
+
+
+class PoolWork(msgspec.Struct, frozen=True, gc=False):
+    """Valid shares of one pool in a period, and the expected hashes behind them."""
+
+    pool: str
+    shares: int
+    work: float
+
+
+class PeriodRecord(msgspec.Struct, frozen=True, gc=False):
+    """One settlement period of one scope ("site", or a loop), in one revision. Never changed once written: see periods.py.
+
+    quality is measured, summed, estimated, substituted or missing; *_missing_s says for how long nothing is known, and then the
+    energy is that of the rest (None: of nothing). demand_s: for how long heat was asked for. work_wh is what the work of the
+    period must have drawn, work_sigma its standard error as a part of it. reason: why a later revision was made.
+    """
+
+    scope: str
+    start_unix_s: int
+    period_s: int
+    revision: int
+    reason: str | None
+    closed_unix_s: float
+    demand_wh: float | None
+    demand_s: float
+    heat_wh: float | None
+    heat_quality: str
+    heat_missing_s: float
+    electric_wh: float | None
+    electric_quality: str
+    electric_missing_s: float
+    reported_wh: float | None
+    work: tuple[PoolWork, ...]
+    work_wh: float | None
+    work_sigma: float | None
+    supply_asked_s: float
+    supply_kept_s: float
+    available_s: float
+
+    @property
+    def end_unix_s(self) -> int:
+        """The first second after it."""
+        return self.start_unix_s + self.period_s
+
+
+PlantRecord = DemandRecord | SetpointRecord | CommandRecord | EnergyRecord | AuditRecord | MeteringRecord | PeriodRecord
 
 
 class RejectionCount(msgspec.Struct, frozen=True, gc=False):

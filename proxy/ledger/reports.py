@@ -1,25 +1,38 @@
 """What the ledger tells others, for trio: each report runs in a thread on a connection of its own and never holds up a share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
+import msgspec
 import trio
 from sqlalchemy import Connection
 
-from proxy.ledger import queries
+from proxy.ledger import periods, queries
 from proxy.ledger.records import (
     AuditRecord,
     CommandRecord,
     DemandRecord,
     EnergyRecord,
+    MeteringRecord,
+    PeriodRecord,
     RejectionCount,
     SetpointRecord,
     ShareRollup,
 )
+from proxy.ledger.retention import rolled_through
 from proxy.ledger.store import Store, reading
 
 T = TypeVar("T")
 _THREADS: Final = 2
+
+
+class PeriodInputs(msgspec.Struct, frozen=True):
+    """Everything that the records of some settlement periods are made from, as of one moment."""
+
+    metering: list[MeteringRecord]
+    demands: list[DemandRecord]
+    work: list[list[periods.UnitWork]]  # of each period asked for
+    closed: list[PeriodRecord]  # newest revisions of what is closed already
 
 
 class Reports:
@@ -57,6 +70,33 @@ class Reports:
     async def audit_tail(self, limit: int = 100) -> list[AuditRecord]:
         """The newest audit rows, newest first."""
         return await self._ask(lambda conn: queries.audit_tail(conn, limit))
+
+    async def periods(self, start_unix_s: float, end_unix_s: float, limit: int = periods.PERIODS_LIMIT) -> list[PeriodRecord]:
+        """The newest revision of every settlement period that begins in [start, end), by time and scope."""
+        return await self._ask(lambda conn: periods.periods(conn, start_unix_s, end_unix_s, limit))
+
+    async def period_head(self) -> tuple[int, bytes]:
+        """Rows of the settlement chain, and the digest of the newest."""
+        return await self._ask(periods.head)
+
+    async def period_bounds(self) -> tuple[int | None, float | None]:
+        """Where the newest closed period ends, and when the oldest minute of metering began."""
+        return await self._ask(lambda conn: (periods.last_end(conn), periods.first_metering(conn)))
+
+    async def period_inputs(self, starts_unix_s: Sequence[int], period_s: int) -> PeriodInputs:
+        """What the periods that begin at `starts_unix_s` (rising, not empty) are made from."""
+
+        def ask(conn: Connection) -> PeriodInputs:
+            first, end = starts_unix_s[0], starts_unix_s[-1] + period_s
+            rolled = rolled_through(conn)
+            return PeriodInputs(
+                metering=periods.metering(conn, first, end),
+                demands=periods.demands(conn, first, end),
+                work=[periods.unit_work(conn, start, start + period_s, rolled) for start in starts_unix_s],
+                closed=periods.periods(conn, first, end),
+            )
+
+        return await self._ask(ask)
 
     async def _ask(self, question: Callable[[Connection], T]) -> T:
         def in_thread() -> T:

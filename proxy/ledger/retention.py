@@ -1,8 +1,8 @@
 """Rolls shares up into periods and deletes what has had its time, a bounded slice a call.
 
 Runs in the writer's thread. Every slice is one transaction after which the promises of schema.py still hold: nothing is deleted
-that has not been counted. Audit rows are never deleted (their chain would break), nor is SQLite's file made smaller: freed pages
-are used again.
+that has not been counted. Rows of audit and settlement are never deleted (their chain would break), nor is SQLite's file made
+smaller: freed pages are used again.
 """
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from proxy.ledger.records import HASHES_PER_DIFFICULTY, ShareState
 ROLL_UP_ROWS = 5_000  # some 10 ms of the writer's time
 PRUNE_ROWS = 2_000  # deleting costs more: the key's index is touched all over
 DAY_S = 86_400.0
+KEEP_METERING_S = 62 * DAY_S  # two invoices: later, a period is no longer corrected by itself
 
 _SENT = ShareState.SENT.value
 
@@ -38,6 +39,8 @@ class Retention:
             if self._roll_up(conn, rolled, now_unix_s):
                 return True
             if self._prune_shares(conn, rolled, now_unix_s - self._keep_shares_s):
+                return True
+            if _expire_metering(conn, now_unix_s - KEEP_METERING_S):
                 return True
             return self._expire(conn, now_unix_s - self._keep_rollups_s)
 
@@ -147,6 +150,15 @@ class Retention:
         )
         conn.execute(sa.delete(schema.rollup).where(gone))
         return True
+
+
+def _expire_metering(conn: Connection, before_unix_s: float) -> bool:
+    m = schema.metering.c
+    oldest = conn.execute(select(func.min(m.end_unix_s))).scalar()
+    if oldest is None or oldest >= before_unix_s:
+        return False
+    until = min(before_unix_s, oldest + DAY_S / 24)
+    return conn.execute(sa.delete(schema.metering).where(m.end_unix_s < until)).rowcount > 0
 
 
 def rolled_through(conn: Connection) -> int:

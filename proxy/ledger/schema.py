@@ -104,7 +104,7 @@ run = Table(
     Column("batches", BigInteger, nullable=False),
 )
 
-# "rolled": every share up to `value` is in the rollups. "audit": number of audit rows and the hash of the newest.
+# "rolled": every share up to `value` is in the rollups. "audit", "period": number of rows in that chain, the hash of the newest.
 mark = Table(
     "mark",
     metadata,
@@ -123,9 +123,11 @@ demand = Table(
     Column("issued_unix_s", Double, nullable=False),
     Column("valid_from_unix_s", Double, nullable=False),
     Column("valid_until_unix_s", Double, nullable=False),
-    Column("power_w", Double, nullable=False),
+    Column("power_w", Double),
     Column("accepted", Boolean(create_constraint=False), nullable=False),
     Column("reason", Text),
+    Column("supply_c", Double),
+    Column("ramp_w_per_min", Double),
     Index("ix_demand_issued", "issued_unix_s"),
 )
 
@@ -184,4 +186,59 @@ audit = Table(
     Column("after", Text),
     Column("result", Text, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
+)
+
+# What settlement closes its periods from; a minute handed in again replaces the earlier row.
+metering = Table(
+    "metering",
+    metadata,
+    Column("end_unix_s", Double, primary_key=True, autoincrement=False),
+    Column("scope", Text, primary_key=True),
+    Column("start_unix_s", Double, nullable=False),
+    Column("heat_wh", Double),
+    Column("heat_quality", Text, nullable=False),
+    Column("heat_meter", Text),
+    Column("heat_register_wh", Double),
+    Column("heat_register_unix_s", Double),
+    Column("electric_wh", Double),
+    Column("electric_quality", Text, nullable=False),
+    Column("electric_meter", Text),
+    Column("electric_register_wh", Double),
+    Column("electric_register_unix_s", Double),
+    Column("reported_wh", Double),
+    Column("held_wh", Double),
+    Column("supply_asked_s", Double, nullable=False),
+    Column("supply_kept_s", Double, nullable=False),
+    Column("available_s", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# A chain like audit's. A correction is a new row with the next revision; no row is ever changed or deleted.
+period = Table(
+    "period",
+    metadata,
+    Column("period_id", BigKey, primary_key=True, autoincrement=False),
+    Column("scope", Text, nullable=False),
+    Column("start_unix_s", BigInteger, nullable=False),
+    Column("period_s", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("reason", Text),
+    Column("closed_unix_s", Double, nullable=False),
+    Column("demand_wh", Double),
+    Column("demand_s", Double, nullable=False),
+    Column("heat_wh", Double),
+    Column("heat_quality", Text, nullable=False),
+    Column("heat_missing_s", Double, nullable=False),
+    Column("electric_wh", Double),
+    Column("electric_quality", Text, nullable=False),
+    Column("electric_missing_s", Double, nullable=False),
+    Column("reported_wh", Double),
+    Column("work", Text, nullable=False),  # JSON: [{"pool", "shares", "work"}, ...]
+    Column("work_wh", Double),
+    Column("work_sigma", Double),
+    Column("supply_asked_s", Double, nullable=False),
+    Column("supply_kept_s", Double, nullable=False),
+    Column("available_s", Double, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Index("ix_period_revision", "start_unix_s", "scope", "period_s", "revision", unique=True),
 )

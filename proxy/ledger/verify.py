@@ -14,6 +14,7 @@ from sqlalchemy import Connection, case, func, select
 from proxy.errors import StoreError
 from proxy.ledger import schema
 from proxy.ledger.audit import GENESIS, chain_digest
+from proxy.ledger.periods import check_chain
 from proxy.ledger.queries import audit_of
 from proxy.ledger.records import HASHES_PER_DIFFICULTY, KEY_BYTES, ShareState
 from proxy.ledger.retention import rolled_through
@@ -49,6 +50,9 @@ class VerifyReport(msgspec.Struct):
     rolled_up: int = 0
     audit_rows: int = 0
     is_audit_intact: bool = True
+    settlement_rows: int = 0
+    is_settlement_intact: bool = True
+    settlement_head: str = ""  # digest of the newest row, hexadecimal
     integrity: str = "not checked"
     unclean_runs: int = 0
     problems: list[str] = []
@@ -77,6 +81,7 @@ def verify(url: str) -> VerifyReport:
             _check_states(conn, report)
             _check_conservation(conn, report)
             _check_audit(conn, report)
+            _check_settlement(conn, report)
             _check_runs(conn, report)
     finally:
         store.close()
@@ -192,6 +197,14 @@ def _check_audit(conn: Connection, report: VerifyReport) -> None:
     if broken is not None:
         report.is_audit_intact = False
         report.problems.append(broken)
+
+
+def _check_settlement(conn: Connection, report: VerifyReport) -> None:
+    chain = check_chain(conn)
+    report.settlement_rows, report.settlement_head = chain.rows, chain.head.hex()
+    if chain.broken is not None:
+        report.is_settlement_intact = False
+        report.problems.append(chain.broken)
 
 
 def _check_runs(conn: Connection, report: VerifyReport) -> None:

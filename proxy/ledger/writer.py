@@ -351,9 +351,9 @@ class Writer:
                 log.info("ledger.checkpoint_left", reason="a reader holds an older state; the next start does it")
         except _EXPECTED as error:
             log.error("ledger.end_failed", reason=str(error))
-        rows, head = self._batches.audit_head
-        log.info("audit.head", rows=rows, digest=head.hex())
+        self.log_heads()
 
-    def audit_head(self) -> tuple[int, bytes]:
-        """How many audit rows there are and the newest one's digest, to be kept elsewhere too."""
-        return self._batches.audit_head
+    def log_heads(self) -> None:
+        """How many rows each chain has and the newest one's digest, into the log: to be kept elsewhere too."""
+        for name, (rows, head) in (("audit.head", self._batches.audit_head), ("settlement.head", self._batches.period_head)):
+            log.info(name, rows=rows, digest=head.hex())
