@@ -1,12 +1,14 @@
 """The water side of the twin: hydraulic loops, their exchangers, and the heat meter at the site's boundary.
 
-Each loop has a hot and a cold node; units heat the water between them, an exchanger hands heat to the district network, whose flow
-a self-acting valve opens as the loop gets warmer. Pure: time steps and chance are arguments. It controls nothing and knows no unit.
+Each loop has a hot and a cold node; units heat the water between them, an exchanger hands heat to the district network. The
+network's flow is constant, opened by a self-acting valve as the loop gets warmer, or pumped so that the supply temperature is
+held. Pumps fail and exchangers foul. Pure: time steps and chance are arguments. It controls no unit and knows none.
 """
 
 import math
 import random
 from collections import deque
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +17,12 @@ WATER_KG_PER_L = 0.985  # at about 55 C
 # Integration step before scaling. The fastest lag (the meter, 10 s) is twice that; larger steps would make it ring.
 _STEP_S = 5.0
 _HOT_PART = 0.6  # of a loop's thermal mass; the cold node has the rest
+# What still circulates by itself when a pump stands.
+NATURAL_FLOW = 0.02
+LEAST_NETWORK_FLOW, MOST_NETWORK_FLOW = 0.05, 1.3  # of nominal
+# The network's pump, where it holds the supply temperature: part of nominal flow for each K, and its integral time.
+_PUMP_GAIN_PER_K = 0.04
+_PUMP_INTEGRAL_S = 120.0
 
 
 class PlantSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,15 +47,24 @@ class PlantSpec(msgspec.Struct, frozen=True, kw_only=True):
     pipe_delay_s: float = 30.0
     meter_lag_s: float = 10.0
     meter_noise: float = 0.005
+    network: Literal["valve", "constant", "supply"] = "valve"
+    sizes: tuple[int, ...] | None = None  # units of each loop, where they are not all units_per_loop
 
 
 class LoopState(msgspec.Struct):
-    """One loop now. heat_w is what its exchanger hands over."""
+    """One loop now. heat_w is what its exchanger hands over.
+
+    pump: its flow as part of design; exchanger: its UA as part of clean. Both may be set from outside.
+    """
 
     hot_c: float
     cold_c: float
     heat_w: float
     network_w_per_k: float
+    units: int
+    pump: float = 1.0
+    exchanger: float = 1.0
+    network_integral: float = 1.0
 
 
 class MeterSample(msgspec.Struct, frozen=True):
@@ -69,14 +86,17 @@ class Plant:
         """Starts settled at `power_w` of electrical power for the whole site, spread evenly."""
         self.spec = spec
         self._scale = time_scale
-        nominal_w = spec.units_per_loop * spec.unit_power_w
-        self._loop_w_per_k = spec.units_per_loop * spec.flow_l_per_min / 60.0 * WATER_KG_PER_L * WATER_J_PER_KG_K
-        self._exchanger_w_per_k = nominal_w / spec.approach_k
-        self._network_w_per_k = nominal_w / (spec.nominal_supply_c - spec.return_c)
-        self._mass_j_per_k = spec.units_per_loop * spec.mass_kg * WATER_J_PER_KG_K / time_scale
+        # Of one unit; a loop has as many of each as it has units.
+        self._unit_flow_w_per_k = spec.flow_l_per_min / 60.0 * WATER_KG_PER_L * WATER_J_PER_KG_K
+        self._unit_exchanger_w_per_k = spec.unit_power_w / spec.approach_k
+        self._unit_network_w_per_k = spec.unit_power_w / (spec.nominal_supply_c - spec.return_c)
+        self._unit_mass_j_per_k = spec.mass_kg * WATER_J_PER_KG_K / time_scale
         self._step_s = _STEP_S / time_scale
-        each_w = power_w * spec.efficiency / len(spec.loops)
-        self.loops = {name: self._settled(each_w) for name in spec.loops}
+        self.return_c = spec.return_c  # of the network; may be moved
+        self.supply_set_c = spec.nominal_supply_c  # what the network's pump holds, with network "supply"
+        sizes = spec.sizes or (spec.units_per_loop,) * len(spec.loops)
+        each_w = power_w * spec.efficiency / sum(sizes)
+        self.loops = {name: self._settled(each_w * units, units) for name, units in zip(spec.loops, sizes, strict=True)}
         self._in_pipe: deque[float] = deque([self._exchanged_w()] * max(1, round(spec.pipe_delay_s / _STEP_S)))
         self._metered_w = self._in_pipe[0]
         self._left_over_s = 0.0
@@ -98,13 +118,18 @@ class Plant:
 
     def unit_temperatures_c(self, loop: str, unit_power_w: float) -> tuple[float, float]:
         """(inlet, outlet) of a unit of this loop that draws `unit_power_w`."""
-        inlet_c = self.loops[loop].cold_c
-        return inlet_c, inlet_c + unit_power_w * self.spec.efficiency * self.spec.units_per_loop / self._loop_w_per_k
+        state = self.loops[loop]
+        return state.cold_c, state.cold_c + unit_power_w * self.spec.efficiency * state.units / self._flow_w_per_k(state)
 
     def read_meter(self, rng: random.Random) -> MeterSample:
         """The boundary meter now: first-order lag, noise of `meter_noise` (relative, one sigma)."""
         noise = 1.0 + self.spec.meter_noise * rng.gauss(0.0, 1.0)
-        return MeterSample(self._metered_w * noise, self._supply_c(), self.spec.return_c, self.delivered_j / 3_600.0)
+        return MeterSample(self._metered_w * noise, self.supply_c, self.return_c, self.delivered_j / 3_600.0)
+
+    @property
+    def metered_w(self) -> float:
+        """What the boundary meter shows, without noise."""
+        return self._metered_w
 
     @property
     def delivered_w(self) -> float:
@@ -115,7 +140,8 @@ class Plant:
     def stored_j(self) -> float:
         """Heat in the water above the network's return temperature (for the energy balance)."""
         return sum(
-            self._mass_j_per_k
+            loop.units
+            * self._unit_mass_j_per_k
             * (_HOT_PART * (loop.hot_c - self.spec.return_c) + (1.0 - _HOT_PART) * (loop.cold_c - self.spec.return_c))
             for loop in self.loops.values()
         )
@@ -125,14 +151,29 @@ class Plant:
         """Heat that left the exchangers and has not passed the boundary meter yet."""
         return sum(self._in_pipe) * self._step_s
 
+    def network_flow_kg_s(self, loop: str) -> float:
+        """Network water through one loop's exchanger."""
+        return self.loops[loop].network_w_per_k / WATER_J_PER_KG_K
+
+    def loop_flow_l_per_min(self, loop: str) -> float:
+        """Water that circulates through a loop's units."""
+        state = self.loops[loop]
+        return self.spec.flow_l_per_min * state.units * max(state.pump, NATURAL_FLOW)
+
+    def loop_supply_c(self, loop: str) -> float:
+        """Network water as it leaves one loop's exchanger."""
+        state = self.loops[loop]
+        return self.return_c + state.heat_w / state.network_w_per_k
+
     def _step(self, step_s: float, power_w: dict[str, float]) -> None:
         for name, loop in self.loops.items():
+            mass_j_per_k = loop.units * self._unit_mass_j_per_k
             heating_w = power_w.get(name, 0.0) * self.spec.efficiency
-            carried_w = self._loop_w_per_k * (loop.hot_c - loop.cold_c)
-            loop.network_w_per_k = self._valve(loop.hot_c)
-            loop.heat_w = self._exchanger(loop.hot_c, loop.network_w_per_k)
-            loop.hot_c += (heating_w - carried_w) * step_s / (_HOT_PART * self._mass_j_per_k)
-            loop.cold_c += (carried_w - loop.heat_w) * step_s / ((1.0 - _HOT_PART) * self._mass_j_per_k)
+            carried_w = self._flow_w_per_k(loop) * (loop.hot_c - loop.cold_c)
+            loop.network_w_per_k = self._network(loop, step_s)
+            loop.heat_w = self._exchanger(loop, loop.network_w_per_k)
+            loop.hot_c += (heating_w - carried_w) * step_s / (_HOT_PART * mass_j_per_k)
+            loop.cold_c += (carried_w - loop.heat_w) * step_s / ((1.0 - _HOT_PART) * mass_j_per_k)
             self.input_j += heating_w * step_s
         self._in_pipe.append(self._exchanged_w())
         self.exchanged_j += self._in_pipe[-1] * step_s
@@ -141,37 +182,61 @@ class Plant:
         lag_s = self.spec.meter_lag_s / self._scale
         self._metered_w += (arriving_w - self._metered_w) * (1.0 - math.exp(-step_s / lag_s))
 
-    def _valve(self, hot_c: float) -> float:
-        """Heat capacity flow of the network through one exchanger: proportional, never shut, at most 30 % above nominal."""
-        part = (hot_c - self.spec.valve_closed_c) / (self.spec.valve_open_c - self.spec.valve_closed_c)
-        return self._network_w_per_k * min(max(part, 0.05), 1.3)
+    def _flow_w_per_k(self, loop: LoopState) -> float:
+        return loop.units * self._unit_flow_w_per_k * max(loop.pump, NATURAL_FLOW)
 
-    def _exchanger(self, hot_c: float, network_w_per_k: float) -> float:
+    def _network(self, loop: LoopState, step_s: float) -> float:
+        """Heat capacity flow of the network through one exchanger, never shut, at most 30 % above nominal."""
+        if self.spec.network == "constant":
+            part = 1.0
+        elif self.spec.network == "valve":
+            part = (loop.hot_c - self.spec.valve_closed_c) / (self.spec.valve_open_c - self.spec.valve_closed_c)
+        else:
+            above_k = self.return_c + loop.heat_w / loop.network_w_per_k - self.supply_set_c
+            moved = loop.network_integral + _PUMP_GAIN_PER_K * above_k * step_s * self._scale / _PUMP_INTEGRAL_S
+            loop.network_integral = min(max(moved, LEAST_NETWORK_FLOW), MOST_NETWORK_FLOW)
+            part = loop.network_integral + _PUMP_GAIN_PER_K * above_k
+        return loop.units * self._unit_network_w_per_k * min(max(part, LEAST_NETWORK_FLOW), MOST_NETWORK_FLOW)
+
+    def _exchanger(self, loop: LoopState, network_w_per_k: float) -> float:
         """Counter-flow, effectiveness-NTU method; heat never flows back into the loop."""
-        least, most = sorted((network_w_per_k, self._loop_w_per_k))
-        ratio, transfer_units = least / most, self._exchanger_w_per_k / least
+        least, most = sorted((network_w_per_k, self._flow_w_per_k(loop)))
+        ratio, transfer_units = least / most, loop.units * self._unit_exchanger_w_per_k * loop.exchanger / least
         if ratio > 0.999:  # the general formula is 0/0 there
             effectiveness = transfer_units / (1.0 + transfer_units)
         else:
             decay = math.exp(-transfer_units * (1.0 - ratio))
             effectiveness = (1.0 - decay) / (1.0 - ratio * decay)
-        return max(0.0, effectiveness * least * (hot_c - self.spec.return_c))
+        return max(0.0, effectiveness * least * (loop.hot_c - self.return_c))
 
-    def _settled(self, heat_w: float) -> LoopState:
+    def _settled(self, heat_w: float, units: int) -> LoopState:
         """The steady state in which one loop hands over `heat_w`: bisection on the hot node, which heat rises with."""
         low_c, high_c = self.spec.return_c, 150.0
+        loop = LoopState(high_c, low_c, heat_w, units * self._unit_network_w_per_k, units)
         for _ in range(60):
-            middle_c = (low_c + high_c) / 2.0
-            if self._exchanger(middle_c, self._valve(middle_c)) < heat_w:
-                low_c = middle_c
+            loop.hot_c = (low_c + high_c) / 2.0
+            loop.network_w_per_k = self._settled_network(loop, heat_w)
+            if self._exchanger(loop, loop.network_w_per_k) < heat_w:
+                low_c = loop.hot_c
             else:
-                high_c = middle_c
-        return LoopState(high_c, high_c - heat_w / self._loop_w_per_k, heat_w, self._valve(high_c))
+                high_c = loop.hot_c
+        loop.hot_c = high_c
+        loop.network_w_per_k = self._settled_network(loop, heat_w)
+        loop.cold_c = high_c - heat_w / self._flow_w_per_k(loop)
+        loop.network_integral = loop.network_w_per_k / (units * self._unit_network_w_per_k)
+        return loop
+
+    def _settled_network(self, loop: LoopState, heat_w: float) -> float:
+        if self.spec.network != "supply":
+            return self._network(loop, 0.0)
+        nominal = loop.units * self._unit_network_w_per_k
+        return min(max(heat_w / (self.supply_set_c - self.return_c), LEAST_NETWORK_FLOW * nominal), MOST_NETWORK_FLOW * nominal)
 
     def _exchanged_w(self) -> float:
         return sum(loop.heat_w for loop in self.loops.values())
 
-    def _supply_c(self) -> float:
+    @property
+    def supply_c(self) -> float:
         """Mixed supply temperature of the network, from its energy balance over all exchangers."""
         flow_w_per_k = sum(loop.network_w_per_k for loop in self.loops.values())
-        return self.spec.return_c + self._exchanged_w() / flow_w_per_k
+        return self.return_c + self._exchanged_w() / flow_w_per_k

@@ -1,0 +1,94 @@
+"""A stratified storage tank between the plant's exchangers and the district network.
+
+Layers of equal volume, hot on top; what the plant circulates and the network does not draw charges it from the top, and the other
+way round. Energy is kept exactly. Pure; who charges it when is the planner's business.
+"""
+
+import msgspec
+
+from proxy.sim.plant import WATER_J_PER_KG_K
+
+LAYERS = 20
+
+
+class TankSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[tank]: `volume_m3` of water; the network is served at `supply_c` by mixing, as long as the top is that warm."""
+
+    volume_m3: float
+    supply_c: float = 70.0
+    loss_per_day: float = 0.02
+    start_part: float = 0.5  # of its layers that are hot at the start
+
+
+class TankFlow(msgspec.Struct, frozen=True, gc=False):
+    """One step's outcome: heat that reached the network, heat that did not (for the boiler), and what comes back to the plant."""
+
+    delivered_w: float
+    short_w: float
+    plant_return_c: float
+    supply_c: float
+
+
+class Tank:
+    """Advance it with `step`."""
+
+    def __init__(self, spec: TankSpec, hot_c: float, return_c: float) -> None:
+        """Starts with a sharp border between hot and cold water."""
+        self.spec = spec
+        hot_layers = round(spec.start_part * LAYERS)
+        self.layers_c = [hot_c if k < hot_layers else return_c for k in range(LAYERS)]
+        self._layer_j_per_k = spec.volume_m3 * 985.0 * WATER_J_PER_KG_K / LAYERS
+        self.lost_j = 0.0
+
+    def stored_wh(self, return_c: float) -> float:
+        """Heat above the network's return temperature."""
+        return sum(self._layer_j_per_k * (c - return_c) for c in self.layers_c) / 3_600.0
+
+    def step(self, dt_s: float, plant_w_per_k: float, plant_supply_c: float, load_w: float, return_c: float) -> TankFlow:
+        """Let `dt_s` pass with the plant's water (`plant_w_per_k` at `plant_supply_c`) and a network that asks `load_w`."""
+        top_c = plant_supply_c if plant_w_per_k > 0 else self.layers_c[0]
+        # The network mixes down to its set-point and pumps more where the water is cooler, up to twice the plant's flow.
+        warmest_c = max(min(top_c, self.layers_c[0]), return_c + 1.0)
+        drawn_w_per_k = min(load_w / (warmest_c - return_c), 2.0 * plant_w_per_k + 1.0)
+        surplus = plant_w_per_k - drawn_w_per_k
+        if surplus >= 0.0:
+            served_c = top_c
+            bottom_c = self._push_down(surplus * dt_s, plant_supply_c)
+            plant_return_c = (drawn_w_per_k * return_c + surplus * bottom_c) / max(plant_w_per_k, 1e-9)
+        else:
+            risen_c = self._push_up(-surplus * dt_s, return_c)
+            served_c = (plant_w_per_k * plant_supply_c - surplus * risen_c) / drawn_w_per_k
+            plant_return_c = return_c
+        delivered_w = drawn_w_per_k * (served_c - return_c)
+        self._lose(dt_s, return_c)
+        return TankFlow(delivered_w, max(0.0, load_w - delivered_w), plant_return_c, served_c)
+
+    def _push_down(self, heat_j_per_k: float, hot_c: float) -> float:
+        """Let water of `hot_c` in at the top; the mean temperature of what leaves at the bottom."""
+        return self._push(heat_j_per_k, hot_c, range(LAYERS))
+
+    def _push_up(self, heat_j_per_k: float, cold_c: float) -> float:
+        """Let water of `cold_c` in at the bottom; the mean temperature of what leaves at the top."""
+        return self._push(heat_j_per_k, cold_c, range(LAYERS - 1, -1, -1))
+
+    def _push(self, heat_j_per_k: float, entering_c: float, order: range) -> float:
+        left_j_per_k, leaving_j = heat_j_per_k, 0.0
+        last = order[-1]
+        while left_j_per_k > 0.0:
+            moved = min(left_j_per_k, self._layer_j_per_k)
+            part = moved / self._layer_j_per_k
+            leaving_j += moved * self.layers_c[last]
+            above_c = entering_c
+            for k in order:
+                before_c = self.layers_c[k]
+                self.layers_c[k] = before_c + part * (above_c - before_c)
+                above_c = before_c
+            left_j_per_k -= moved
+        return leaving_j / heat_j_per_k if heat_j_per_k > 0 else self.layers_c[last]
+
+    def _lose(self, dt_s: float, return_c: float) -> None:
+        part = self.spec.loss_per_day * dt_s / 86_400.0
+        for k, c in enumerate(self.layers_c):
+            lost_c = part * (c - return_c)
+            self.layers_c[k] = c - lost_c
+            self.lost_j += lost_c * self._layer_j_per_k
