@@ -30,7 +30,7 @@ from proxy.supervise import supervised
 from proxy.telemetry.lag import LoopLag
 from proxy.telemetry.log import configure
 from proxy.units.drivers.base import Connect
-from proxy.units.drivers.cgminer import connect_tcp
+from proxy.units.drivers.link import connect_tcp
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool, make_tls_context
 from proxy.web import server as web

@@ -31,6 +31,7 @@ from proxy.config_units import Level as Level
 from proxy.config_units import Loop as Loop
 from proxy.config_units import Model as Model
 from proxy.config_units import Unit as Unit
+from proxy.config_units import api_port as api_port
 
 
 class Site(Table, frozen=True, kw_only=True):

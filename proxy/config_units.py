@@ -6,6 +6,9 @@ from msgspec import Meta
 
 from proxy.config_base import Name, Table
 
+# Where each family listens unless somebody changed it.
+API_PORTS = {"avalon": 4028, "whatsminer": 4433, "braiins": 80, "luxos": 4028, "axeos": 80}
+
 
 class Loop(Table, frozen=True, kw_only=True):
     """[[loops]]: one hydraulic circuit."""
@@ -28,6 +31,7 @@ class Level(Table, frozen=True, kw_only=True):
     setting: Annotated[
         int, Meta(description="what the driver sends for it: worklevel, workmode, percent, watts or MHz, as the family has it")
     ] = 0
+    core_voltage_mv: Annotated[int, Meta(ge=500, le=2_000, description="axeos: core voltage sent with it")] | None = None
 
 
 class Model(Table, frozen=True, kw_only=True):
@@ -49,10 +53,19 @@ class Model(Table, frozen=True, kw_only=True):
     min_off_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest sleep: every start wears the supply")] = 900.0
     min_on_s: Annotated[float, Meta(ge=0, le=86_400, description="shortest time awake; interlocks do not wait for it")] = 1_800.0
     max_starts_per_day: Annotated[int, Meta(ge=1, le=1_000, description="then it stays as it is until the next day")] = 4
+    change_delay_s: (
+        Annotated[float, Meta(ge=0, le=3_600, description="from a command to the first watt of change, as recorded")] | None
+    ) = None
+    ramp_up_s: Annotated[float, Meta(ge=0, le=3_600, description="from no to full power once it moves, as recorded")] | None = None
+    ramp_down_s: Annotated[float, Meta(ge=0, le=3_600, description="from full to no power, as recorded")] | None = None
     may_starve: Annotated[
         bool, Meta(description="true: recorded to be safe without work, so work may be withheld where no command gets through")
     ] = False
     worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
+    api_user: Annotated[str, Meta(max_length=64, description="account of its API; default: the family's usual one")] | None = None
+    api_password_file: (
+        Annotated[str, Meta(description="file with the password of that account, mode 0600; for whatsminer and braiins")] | None
+    ) = None
     max_outlet_c: Annotated[float, Meta(ge=20, le=120, description="above: one level down")] = 85.0
     max_chip_c: Annotated[float, Meta(ge=20, le=150, description="above: one level down; 5 K above: asleep")] = 95.0
 
@@ -66,6 +79,16 @@ class Unit(Table, frozen=True, kw_only=True):
     loop: Annotated[str, Meta(description="a [[loops]] name")]
     worker: Annotated[str, Meta(max_length=191, description="worker name it mines with; default: its id")] | None = None
     serial: Annotated[str, Meta(description="the device's own; learned at first contact when absent")] | None = None
-    api_port: Annotated[int, Meta(ge=1, le=65_535, description="TCP port of its API")] = 4028
+    api_port: (
+        Annotated[int, Meta(ge=1, le=65_535, description="TCP port of its API; default: the usual one of its model's driver")]
+        | None
+    ) = None
+    api_user: Annotated[str, Meta(max_length=64, description="account of its API, where it differs from the model's")] | None = None
+    api_password_file: Annotated[str, Meta(description="file with its password, where it differs from the model's")] | None = None
     pool: Annotated[str, Meta(description="the pool this unit prefers, whatever the priorities")] | None = None
     in_service: Annotated[bool, Meta(description="true: taken out for service, never commanded")] = False
+
+
+def api_port(unit: Unit, model: Model) -> int:
+    """TCP port of a unit's API: its own, else the usual one of its family."""
+    return unit.api_port if unit.api_port is not None else API_PORTS[model.driver]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from proxy.checks.report import Report
-from proxy.config import Level, Loop, Model, SiteConfig, Unit
+from proxy.config import Level, Loop, Model, SiteConfig, Unit, api_port
 from proxy.work.geometry import Geometry, seconds_to_exhaust
 
 # The smallest extranonce2 that pools are known to give. What a pool really gives is only known once it is connected.
@@ -118,7 +118,8 @@ def _unit_addresses(config: SiteConfig, report: Report) -> None:
             continue
         if address.is_unspecified or address.is_multicast:
             report.mistake(path, f'"{unit.address}" is no address of one machine')
-        places.append((path, f"{address} port {unit.api_port}"))
+        model = config.models.get(unit.model)
+        places.append((path, f"{address} port {api_port(unit, model) if model else unit.api_port}"))
     report.unique(places, "two units cannot be one machine")
 
 

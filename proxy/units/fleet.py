@@ -4,7 +4,7 @@ It runs one actor a unit and keeps the learned serials. It decides no level: tha
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -14,9 +14,9 @@ from proxy import config
 from proxy.errors import StoreError
 from proxy.events import EventLog, Fact
 from proxy.units.actor import Shared, UnitActor
-from proxy.units.drivers.avalon import AvalonDriver
-from proxy.units.drivers.base import Connect, Driver
-from proxy.units.drivers.cgminer import connect_tcp
+from proxy.units.drivers.base import Connect
+from proxy.units.drivers.link import connect_tcp
+from proxy.units.drivers.registry import make_driver
 from proxy.units.identity import SerialBook, save
 from proxy.units.inventory import Inventory
 from proxy.units.lifecycle import UnitLife
@@ -31,8 +31,6 @@ SWEEP_IN_FLIGHT = 64
 # An emergency must reach 920 units in 2 s, silent ones among them.
 BROADCAST_IN_FLIGHT = 256
 SAVE_PERIOD_S = 2.0
-
-DRIVERS: Mapping[str, Callable[[config.Unit, config.Model, Connect, Callable[[], float]], Driver]] = {"avalon": AvalonDriver}
 
 
 def _ignore(_unit_id: str, _hashrate_hps: float) -> None:
@@ -55,7 +53,7 @@ class Fleet:
     ) -> None:
         """Every unit names a model that exists. `serials_path` keeps learned serials over restarts.
 
-        Raises StoreError when that file is broken.
+        Raises StoreError when that file is broken, ConfigError when a password file cannot be used.
         """
         self.on_commanded: Callable[[str, float], None] = _ignore
         self.inventory = Inventory(units, events, models)
@@ -83,7 +81,7 @@ class Fleet:
             model = models[unit.model]
             life = UnitLife(unit, model, heat, self._publish, self._announce)
             self._lives[unit.id] = life
-            self._actors[unit.id] = UnitActor(life, DRIVERS[model.driver](unit, model, connect, wall_clock), shared)
+            self._actors[unit.id] = UnitActor(life, make_driver(unit, model, connect, wall_clock), shared)
 
     @property
     def swept_all(self) -> bool:

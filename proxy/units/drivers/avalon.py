@@ -15,7 +15,8 @@ from proxy.errors import UnitError
 from proxy.units.drivers.avalon_parse import Reply, Telemetry, Version, parse_options, parse_reply, parse_telemetry
 from proxy.units.drivers.avalon_reading import SOFT_OFF_BOOTING, read_state
 from proxy.units.drivers.base import Answer, Connect, Outcome, Reading
-from proxy.units.drivers.cgminer import NotSent, exchange
+from proxy.units.drivers.cgminer import exchange
+from proxy.units.drivers.link import NotSent
 
 # softoff and softon name a moment on the unit's own clock; one that has passed does nothing, so it lies a little ahead.
 EPOCH_AHEAD_S = 5
@@ -149,7 +150,7 @@ class AvalonDriver:
             request = msgspec.json.encode({"command": command, "parameter": parameter})
         else:
             request = msgspec.json.encode({"command": command})
-        reply = parse_reply(await exchange(self._connect, self._unit.address, self._unit.api_port, request))
+        reply = parse_reply(await exchange(self._connect, self._unit.address, config.api_port(self._unit, self._model), request))
         if reply.when_unix_s is not None:
             self._clock_ahead_s = reply.when_unix_s - self._wall_clock()
         return reply

@@ -6,11 +6,8 @@ The words are `avalon_parse`'s; talking is `avalon`'s. Nothing here believes a w
 from proxy import config
 from proxy.units.drivers.avalon_parse import Telemetry, Version
 from proxy.units.drivers.base import Reading
+from proxy.units.drivers.words import asleep_below_w, level_of_power, level_of_setting
 
-# A machine that tells its power but not its setting is at the level whose power is nearest, if it is this near.
-NEAREST_LEVEL_TOLERANCE = 0.10
-# Of the way from asleep to the lowest level: supplies and controllers draw up to 150 W for minutes after the boards went dark.
-ASLEEP_POWER_PART = 0.10
 SOFT_OFF_BOOTING = 6
 
 
@@ -44,11 +41,6 @@ def read_state(
     )
 
 
-def asleep_below_w(model: config.Model) -> float:
-    """Wall power below which a machine that was told to sleep counts as off."""
-    return model.sleep_power_w + ASLEEP_POWER_PART * (model.levels[0].power_w - model.sleep_power_w)
-
-
 def _is_hashing(told: Telemetry) -> bool | None:
     # The rated and the average hashrate stay high in sleep; only the present speed says what happens now.
     if told.hashrate_hps is not None:
@@ -75,11 +67,5 @@ def _level(told: Telemetry, model: config.Model, asleep: bool | None, hashing: b
         return 0 if asleep else None
     setting = told.worklevel if model.setting_command == "worklevel" else told.workmode
     if setting is not None:
-        matches = [index for index, level in enumerate(model.levels, start=1) if level.setting == setting]
-        # Two levels with one setting, or a setting that the model does not list, say nothing.
-        return matches[0] if len(matches) == 1 else None
-    if not hashing or power_w is None:
-        return None
-    nearest = min(range(len(model.levels)), key=lambda index: abs(model.levels[index].power_w - power_w))
-    rated_w = model.levels[nearest].power_w
-    return nearest + 1 if abs(rated_w - power_w) <= NEAREST_LEVEL_TOLERANCE * rated_w else None
+        return level_of_setting(setting, model)
+    return level_of_power(power_w, model) if hashing else None

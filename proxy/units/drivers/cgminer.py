@@ -1,75 +1,34 @@
-"""The CGMiner API as a line: one TCP connection, one request, one NUL-terminated reply, with a cap and deadlines.
+"""The CGMiner API as a line: one TCP connection, one request, one NUL-terminated reply.
 
-What a request means and what a reply says is the driver's affair. Nothing is ever sent twice here.
+What a request means and what a reply says is the driver's affair; deadlines and the cap are `link`'s.
 """
-
-import ipaddress
 
 import trio
 
-from proxy.errors import UnitError
 from proxy.units.drivers.base import Connect
-
-# A1566HA estats are 6-12 kB and the largest seen anywhere stay below 40 kB; this is a fence against a peer that never stops.
-REPLY_LIMIT_BYTES = 256 * 1024
-# A healthy controller on a site network answers in 10-50 ms. A rebooting one accepts and is silent: do not wait for it.
-CONNECT_TIMEOUT_S = 2.0
-REPLY_TIMEOUT_S = 4.0
+from proxy.units.drivers.link import REPLY_LIMIT_BYTES, NoAnswer, converse
 
 
-class NotSent(UnitError):
-    """The request never left this machine: asking again repeats nothing."""
-
-
-class NoAnswer(UnitError):
-    """The request may have been carried out, but no whole answer came back."""
-
-
-async def connect_tcp(address: str, port: int) -> trio.abc.Stream:
-    """Straight to a numeric address; a name goes the long way. Raises OSError; the caller sets the deadline.
-
-    Half the cost of trio.open_tcp_stream, which resolves and races addresses: a sweep opens a connection a unit.
-    """
-    try:
-        version = ipaddress.ip_address(address).version
-    except ValueError:
-        return await trio.open_tcp_stream(address, port)
-    sock = trio.socket.socket(trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6, trio.socket.SOCK_STREAM)
-    try:
-        await sock.connect((address, port))
-    except BaseException:
-        sock.close()
-        raise
-    return trio.SocketStream(sock)
-
-
-async def exchange(connect: Connect, address: str, port: int, request: bytes) -> bytes:
+async def exchange(connect: Connect, address: str, port: int, request: bytes, *, ends_at_close: bool = False) -> bytes:
     """One request on a connection of its own; the reply without its NUL.
 
-    Raises NotSent or NoAnswer (both UnitError); ends within CONNECT_TIMEOUT_S + REPLY_TIMEOUT_S.
+    `ends_at_close`: firmware that may close instead of sending the NUL; whether the reply is whole is then for its parser.
+    Raises NotSent or NoAnswer (both UnitError), as `converse` does.
     """
-    try:
-        with trio.fail_after(CONNECT_TIMEOUT_S):
-            stream = await connect(address, port)
-    except (OSError, trio.TooSlowError) as problem:
-        raise NotSent(f"no connection to {address}:{port} ({_cause(problem)}): is it powered and on the network?") from problem
-    try:
-        with trio.fail_after(REPLY_TIMEOUT_S):
-            return await _ask(stream, request)
-    except trio.TooSlowError as problem:
-        raise NoAnswer(f"{address}:{port} took the request and was silent for {REPLY_TIMEOUT_S:g} s") from problem
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as problem:
-        raise NoAnswer(f"{address}:{port} broke the connection ({_cause(problem)})") from problem
-    finally:
-        # Not a polite close: the exchange is over, and a peer must not be able to hold us here.
-        await trio.aclose_forcefully(stream)
+
+    async def talk(stream: trio.abc.Stream) -> bytes:
+        await stream.send_all(request)
+        return await _receive(stream, ends_at_close)
+
+    return await converse(connect, address, port, talk)
 
 
-async def _ask(stream: trio.abc.Stream, request: bytes) -> bytes:
-    await stream.send_all(request)
+async def _receive(stream: trio.abc.Stream, ends_at_close: bool) -> bytes:
     reply = bytearray()
     while True:
         chunk = await stream.receive_some(65_536)
+        if not chunk and reply and ends_at_close:
+            return bytes(reply)
         if not chunk:
             raise NoAnswer("nothing came back" if not reply else f"only the first {len(reply)} bytes of an answer came")
         start = len(reply)
@@ -79,9 +38,3 @@ async def _ask(stream: trio.abc.Stream, request: bytes) -> bytes:
             raise NoAnswer(f"an answer of more than {REPLY_LIMIT_BYTES} bytes: this is no miner's API")
         if end >= 0:
             return bytes(reply[:end])
-
-
-def _cause(problem: BaseException) -> str:
-    if isinstance(problem, trio.TooSlowError):
-        return "timed out"
-    return str(problem) or type(problem).__name__

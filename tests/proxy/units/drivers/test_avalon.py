@@ -12,7 +12,8 @@ from proxy.errors import UnitError
 from proxy.sim.device import SimDevice, SimDeviceSpec
 from proxy.units.drivers.avalon import AvalonDriver
 from proxy.units.drivers.base import Answer
-from proxy.units.drivers.cgminer import REPLY_TIMEOUT_S, NoAnswer, NotSent, connect_tcp, exchange
+from proxy.units.drivers.cgminer import exchange
+from proxy.units.drivers.link import REPLY_TIMEOUT_S, NoAnswer, NotSent, connect_tcp
 
 LEVELS = [
     config.Level(name="low", power_w=4_000, hashrate_hps=270e12, setting=0),
