@@ -27,6 +27,7 @@ demo: $(RUN_STAMP)
 
 test: $(DEV_STAMP)
 	@deploy/ci/browser.sh
+	@deploy/ci/broker.sh
 	@start=$$(date +%s); $(BIN)/python -m pytest $(PYTEST_ARGS) && echo "tests passed in $$(( $$(date +%s) - start )) s"
 
 lint: $(DEV_STAMP)
