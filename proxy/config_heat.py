@@ -50,8 +50,18 @@ class Planner(Table, frozen=True, kw_only=True):
     tank_capacity_wh: Annotated[float, Meta(ge=0, description="usable heat of the storage tank; 0: none")] = 0.0
     tank_max_charge_w: Annotated[float, Meta(ge=0, description="into the tank, and out of it")] = 0.0
     tank_loss_per_day: Annotated[float, Meta(ge=0, le=1, description="part of its content lost in a day")] = 0.02
+    tank_stale_s: Annotated[
+        float, Meta(ge=60, le=86_400, description="a reading of the tank's content older than this is none: the tank is left alone")
+    ] = 1_800.0
     backup_max_w: Annotated[float, Meta(ge=0, description="heat of the back-up boiler; 0: none")] = 0.0
     backup_per_kwh: Annotated[float, Meta(ge=0, le=100, description="its heat's price")] = 0.09
+    backup_follows_plan: Annotated[
+        bool,
+        Meta(description="true: the boiler runs as planned, so units leave its share to it; false: it is the last resort"),
+    ] = False
+    max_age_s: Annotated[
+        float, Meta(ge=60, le=604_800, description="a plan older than this is none; units then follow the demand alone")
+    ] = 3_600.0
 
 
 class Heat(Table, frozen=True, kw_only=True):
@@ -69,6 +79,9 @@ class Heat(Table, frozen=True, kw_only=True):
     correction_tau_s: Annotated[float, Meta(ge=1, le=3_600, description="filter of the measured-power correction")] = 240.0
     max_correction: Annotated[float, Meta(ge=0, le=0.5, description="the correction never exceeds this part")] = 0.2
     max_transition: Annotated[float, Meta(gt=0, le=1, description="part of a loop that may change level in one cycle")] = 0.05
+    wakes_per_min: Annotated[
+        float, Meta(gt=0, le=10_000, description="units woken in a minute in one loop: inrush of its breakers, and warm water")
+    ] = 20.0
     commands_per_s: Annotated[float, Meta(gt=0, le=10_000, description="command rate, whole fleet")] = 100.0
     hold_after_s: Annotated[float, Meta(ge=1, le=86_400, description="demand stale: LIVE becomes HOLD")] = 120.0
     fallback_after_s: Annotated[float, Meta(ge=1, le=86_400, description="still stale: HOLD becomes FALLBACK")] = 300.0

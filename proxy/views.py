@@ -153,6 +153,50 @@ class SignalView(msgspec.Struct, frozen=True):
     last_refusal: str | None
 
 
+class PlanBlocks(msgspec.Struct, frozen=True):
+    """The blocks of a plan in columns, oldest first. Powers are means over a block, `tank_wh` is at its end."""
+
+    start_unix_s: list[float]
+    length_s: list[float]
+    demand_w: list[float]
+    units_heat_w: list[float]
+    power_w: list[float]  # electrical
+    tank_charge_w: list[float]  # negative: out of the tank
+    tank_wh: list[float | None]
+    backup_w: list[float]
+    short_w: list[float]  # heat asked for that cannot be had
+    surplus_w: list[float]  # heat that nobody wants
+    electricity_per_kwh: list[float]
+    work_per_th_day: list[float]
+    price_of_heat_per_kwh: list[float | None]  # of one more kWh; None where no money gets it
+    cost: list[float]  # electricity and boiler, less the worth of work
+
+
+class PlanView(msgspec.Struct, frozen=True):
+    """The plan in force. state: good, short (`shortfalls`), kept (a newer one failed: `reasons`) or none (`reasons`)."""
+
+    state: str
+    made_unix_s: float | None
+    valid_until_unix_s: float | None
+    end_unix_s: float | None
+    reasons: tuple[str, ...]
+    shortfalls: tuple[str, ...]
+    notes: tuple[str, ...]
+    currency: str
+    price_of_heat_per_kwh: float | None  # now; all prices in `currency`
+    electricity_per_kwh: float | None  # now
+    units_heat_w: float | None  # now, as planned
+    tank_charge_w: float | None
+    backup_w: float | None
+    tank_capacity_wh: float
+    tank_planned_wh: float | None  # what it should hold now
+    tank_wh: float | None  # what it was said to hold
+    electricity_cost: float | None  # of the whole plan
+    work_revenue: float | None
+    backup_cost: float | None
+    solve_s: float | None
+
+
 class SiteView(msgspec.Struct, frozen=True):
     """Everything the first page needs, in one piece."""
 
@@ -168,6 +212,7 @@ class SiteView(msgspec.Struct, frozen=True):
     unit_states: dict[str, int]
     ledger_state: str  # ok, degraded
     loop_lag_s: float | None
+    plan: PlanView | None = None  # None: the planner is off
     v2_certificate_expires_s: float | None = None  # below 0: devices refuse the site; None: it has no encrypted V2 port
     meters: list[MeterView] = []
     signals: list[SignalView] = []

@@ -179,6 +179,15 @@ class HeatControl:
         """The planner's word on what to make now, and at which prices; None takes it away."""
         self._inputs.guidance = guidance
 
+    def demand_at(self, unix_s: float) -> float | None:
+        """Heat that demands taken already ask for at that time; None where they ask for none. For planning ahead."""
+        demand = arbitrate.ruling_at(self._docket, unix_s)
+        return None if demand is None else demand.power_w
+
+    def cap_w(self) -> float | None:
+        """The lowest cap on the site's electrical power now; None without any. For planning ahead."""
+        return self._site_cap().power_w
+
     def add_alarm_source(self, source: Callable[[], Sequence[str]]) -> None:
         """`source` is asked for standing alarms, one line each, at each report."""
         self._alarm_sources.append(source)
