@@ -232,10 +232,8 @@ class ServerConnection:
         self._opening[request_id] = wanted
         return wanted
 
-    def _on_update(self, frame: Frame) -> ServerEvent | None:
+    def _on_update(self, frame: Frame) -> ServerEvent:
         channel_id = _channel_id(frame.payload)
-        if self._is_closed(channel_id):
-            return None
         code = b""
         if channel_id not in self._channels:
             code = error_codes.INVALID_CHANNEL_ID
@@ -259,21 +257,22 @@ class ServerConnection:
         # Never echoed, and never answered: it may have crossed a close of ours.
         return ChannelsClosed(closed, message.reason_code) if closed else None
 
-    def _on_share_standard(self, frame: Frame) -> ServerEvent | None:
+    def _on_share_standard(self, frame: Frame) -> ServerEvent:
         return self._share(_read(frame, mining.SubmitSharesStandard), b"", is_extended=False)
 
-    def _on_share_extended(self, frame: Frame) -> ServerEvent | None:
+    def _on_share_extended(self, frame: Frame) -> ServerEvent:
         message = _read(frame, mining.SubmitSharesExtended)
         return self._share(message, message.extranonce, is_extended=True)
 
     def _share(
         self, share: mining.SubmitSharesStandard | mining.SubmitSharesExtended, extranonce: bytes, *, is_extended: bool
-    ) -> ServerEvent | None:
+    ) -> ServerEvent:
         # Sequence numbers are the client's: they wrap, and an old bridge always sends 0. They are echoed, never judged.
         channel_id = share.channel_id
         channel = self._channels.get(channel_id)
         if channel is None:
-            return None if self._is_closed(channel_id) else _share_refused(share, error_codes.INVALID_CHANNEL_ID, None)
+            # Closed or never open: every share that is not taken is answered.
+            return _share_refused(share, error_codes.INVALID_CHANNEL_ID, None)
         if channel.is_extended is not is_extended:
             return _share_refused(share, error_codes.INVALID_SHARE, channel_id)
         user_identity = None
@@ -286,10 +285,8 @@ class ServerConnection:
             channel_id, share.sequence_number, share.job_id, share.nonce, share.ntime, share.version, extranonce, user_identity
         )
 
-    def _on_custom_job(self, frame: Frame) -> ServerEvent | None:
+    def _on_custom_job(self, frame: Frame) -> ServerEvent:
         message = _read(frame, mining.SetCustomMiningJob)
-        if self._is_closed(message.channel_id):
-            return None
         code = error_codes.JD_NOT_SUPPORTED if message.channel_id in self._channels else error_codes.INVALID_CHANNEL_ID
         answer = mining.SetCustomMiningJobError(channel_id=message.channel_id, request_id=message.request_id, error_code=code)
         return Refused(encode_frame(answer), code)
@@ -422,12 +419,9 @@ class ServerConnection:
         return channel_id
 
     def _new_id(self) -> int:
-        """Ids rise and never come back: one below the next that is not open has been closed."""
+        """Ids rise and never come back."""
         self._next_id += 1
         return self._next_id - 1
-
-    def _is_closed(self, channel_id: int) -> bool:
-        return 0 < channel_id < self._next_id and channel_id not in self._channels and channel_id not in self._groups
 
     def _open(self, channel_id: int) -> _Channel:
         channel = self._channels.get(channel_id)

@@ -198,6 +198,9 @@ class Connection:
 
     def _put_job(self, job: Job) -> None:
         data = job if isinstance(job, bytes) else job()
+        if not data:
+            # Whom it was for has left meanwhile.
+            return
         self._put(data)
         if len(self._unsent) == len(data):
             # Not a byte of it has left, so a newer job may still take its place.

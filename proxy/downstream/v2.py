@@ -111,6 +111,7 @@ class DeviceSession:
         "_handed",
         "_links",
         "_protocol",
+        "_requires_rolling",
         "_rolling",
         "_server",
         "_waiting",
@@ -128,6 +129,7 @@ class DeviceSession:
         self._handed = False  # what waits is in the hands of the connection
         self._empty_since_s = connection.opened_s
         self._agent: str | None = None
+        self._requires_rolling = False
 
     @property
     def is_ready(self) -> bool:
@@ -189,6 +191,7 @@ class DeviceSession:
 
     def _on_setup(self, event: ConnectionSetUp) -> None:
         self._agent = " ".join(filter(None, (printable(event.vendor), printable(event.firmware)))) or None
+        self._requires_rolling = event.requires_version_rolling
         self.connection.send(event.reply)
 
     def _on_extensions(self, event: ExtensionsAgreed) -> None:
@@ -224,6 +227,7 @@ class DeviceSession:
         link = DeviceChannel(self, event)
         channel = Channel(link, identity.unit, worker, self.connection.address, prefix, server.config.extranonce2_bytes)
         channel.user_agent = self._agent
+        channel.is_target_frozen = True
         channel.negotiated_mask = channel.told_mask = self._rolling
         channel.floor_difficulty = floor_difficulty(event.max_target)
         link.channel = channel
@@ -251,8 +255,8 @@ class DeviceSession:
         self._server.router.hint_hashrate(link.channel, event.nominal_hash_rate)
         if link.told_target > event.max_target:
             self._server.router.renew(link.channel)
-        if link.told_target > event.max_target:
-            # There is no fresh job to send it with. It is for the next one then.
+        if link.told_target > event.max_target and link.has_work:
+            # There is no fresh job to send it with. It is for the next one then; a channel without any is told with its first.
             link.told_target = own_target(link.channel)
             self.connection.send(self._protocol.set_target(event.channel_id, link.told_target))
 
@@ -317,9 +321,18 @@ class DeviceSession:
 
         A job that still waits is replaced, and what it would have told comes with this one.
         """
+        if self._requires_rolling and not may_roll(sent.version_mask):
+            # Specification 5.3.1: such a job must not be sent to a device that cannot do without.
+            log.warning(
+                "device.refused",
+                worker=link.channel.worker,
+                address=self.connection.address,
+                remedy="the device requires version rolling: give its unit a pool that allows it",
+            )
+            self.connection.hang_up("requires version rolling, which the pool of its unit does not allow")
+            return
         if self._handed and not self.connection.is_job_waiting:
-            self._waiting.clear()
-            self._handed = False
+            self._have_left()
         earlier = self._waiting.pop(link, None)
         if earlier is not None:
             clean, new_target = clean or earlier.clean, new_target or earlier.new_target
@@ -334,9 +347,16 @@ class DeviceSession:
         if not self._waiting or self.connection.close_reason is not None:
             return
         self.connection.send_job(self._waiting_frames)
-        self._handed = self.connection.is_job_waiting
-        if not self._handed:
-            self._waiting.clear()
+        self._handed = True
+        if not self.connection.is_job_waiting:
+            self._have_left()
+
+    def _have_left(self) -> None:
+        """What was handed to the connection is on its way."""
+        for link in self._waiting:
+            link.has_work = True
+        self._waiting.clear()
+        self._handed = False
 
     def acknowledge(self, link: DeviceChannel) -> None:
         """Tell of the accepted shares of a channel if it is time."""
@@ -359,8 +379,9 @@ class DeviceSession:
         if group is not None:
             told = next(iter(waiting.values()))
             frames = self._server.frames
-            parts = [self._target_frame(link) for link, each in waiting.items() if each.new_target]
+            parts = [self._target_frame(link) for link, each in waiting.items() if each.new_target and link.has_work]
             parts.append(self._protocol.send(group, frames.extended(told.sent, clean=told.clean)))
+            parts += [self._target_frame(link) for link, each in waiting.items() if each.new_target and not link.has_work]
             if told.clean:
                 parts.append(self._protocol.send(group, frames.tip(told.sent)))
             return b"".join(parts)
@@ -382,13 +403,16 @@ class DeviceSession:
         channel_id = link.channel_id
         assert channel_id is not None, "jobs follow the answer to the request"
         server = self._server
-        if told.new_target:
+        # SV2 5.3.15: a job is the first that a new channel hears of; while it is a future one, a target still counts for it.
+        if told.new_target and link.has_work:
             yield self._target_frame(link)
         if link.wanted.is_extended:
             job = server.frames.extended(told.sent, clean=told.clean)
         else:
             job = standard(told.sent, link.channel.prefix + bytes(server.config.extranonce2_bytes), clean=told.clean)
         yield self._protocol.send(channel_id, job)
+        if told.new_target and not link.has_work:
+            yield self._target_frame(link)
         if told.clean:
             yield self._protocol.send(channel_id, server.frames.tip(told.sent))
 

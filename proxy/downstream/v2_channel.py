@@ -61,7 +61,7 @@ def _contained(call: "Callable[Concatenate[DeviceChannel, P], None]") -> "Callab
 class DeviceChannel:
     """Mutable state of one channel on the wire. `channel` is what the router knows of it."""
 
-    __slots__ = ("acknowledgements", "channel", "channel_id", "session", "tip", "told_target", "wanted", "wire_id")
+    __slots__ = ("acknowledgements", "channel", "channel_id", "has_work", "session", "tip", "told_target", "wanted", "wire_id")
 
     def __init__(self, session: "DeviceSession", wanted: ChannelWanted) -> None:
         self.session = session
@@ -69,6 +69,7 @@ class DeviceChannel:
         self.channel: Channel
         self.channel_id: int | None = None  # None until its request is answered
         self.told_target = 0
+        self.has_work = False  # a job has left for it
         self.wire_id = ""  # of the last job it was sent
         self.tip = (b"", 0)  # previous hash and nbits of that job
         self.acknowledgements = Acknowledgements()

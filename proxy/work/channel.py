@@ -68,6 +68,7 @@ class Channel:
         "extranonce_size",
         "floor_difficulty",
         "is_open",
+        "is_target_frozen",
         "jobs",
         "last_share_s",
         "link",
@@ -103,6 +104,7 @@ class Channel:
         self.stale: dict[str, SentJob] = {}
         self.current: SentJob | None = None
         self.is_open = True
+        self.is_target_frozen = False  # a target belongs to its job for good, as Stratum V2 has it
         self.opened_s = 0.0
         self.sent_at_s = 0.0
         self.last_share_s: float | None = None
@@ -130,17 +132,17 @@ class Channel:
         """The verdict on a share, and the job it belongs to (None: none that this unit was sent). Registers it if it is valid.
 
         The target is the job's own, or the current one where that is easier: some firmware applies a new difficulty to the job
-        it is working on.
+        it is working on. Not where the protocol freezes it with the job.
         """
         sent = self.jobs.get(share.job_id)
         if sent is None:
             return self._judge_stale(share)
         upstream = sent.wire.upstream
         extranonce = self.prefix + share.extranonce2
-        current = self.current
+        current = sent if self.is_target_frozen or self.current is None else self.current
         judgement = check_share(
             upstream.job,
-            sent.target if current is None or current.target < sent.target else current.target,
+            max(sent.target, current.target),
             sent.version_mask,
             extranonce,
             self.extranonce_size,

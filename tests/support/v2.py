@@ -10,7 +10,7 @@ import trio
 
 from protocol.v2.codec import decode_payload, encode_frame, max_payload
 from protocol.v2.constants import VERSION
-from protocol.v2.messages import common, mining
+from protocol.v2.messages import common, extensions, mining
 from protocol.v2.messages.base import Message
 from protocol.v2.noise import SECOND_MESSAGE_SIZE, Initiator
 from protocol.v2.tlv import Tlv
@@ -151,7 +151,9 @@ class Device:
     def __init__(self, stream: trio.abc.Stream, authority_x: bytes | None) -> None:
         self.stream = stream
         self.heard: list[Message] = []
+        self.log: list[Message | Frame] = []  # what was said (messages) and heard (frames), in this order
         self.channels: dict[int, Opened] = {}
+        self._barriers = 0
         self._authority_x = authority_x
         self._transport: PlainTransport | NoiseTransport = PlainTransport(max_payload)
 
@@ -171,6 +173,7 @@ class Device:
 
     async def send(self, *messages: Message, tlvs: tuple[Tlv, ...] = ()) -> None:
         """Send messages in one write."""
+        self.log += messages
         await self.raw(*(encode_frame(message, tlvs) for message in messages))
 
     async def raw(self, *frames: bytes) -> None:
@@ -189,6 +192,7 @@ class Device:
             self._transport.feed(data)
         message = decode_payload(frame.extension_type, frame.message_type, frame.payload)
         assert isinstance(message, Message)
+        self.log.append(frame)
         self._note(message)
         return message
 
@@ -207,6 +211,13 @@ class Device:
         while len(self.of(kind)) < count:
             await self.read()
         return self.of(kind)[count - 1]
+
+    async def barrier(self) -> None:
+        """Until the proxy has worked on everything that was sent: it answers a request that changes nothing."""
+        self._barriers += 1
+        await self.send(extensions.RequestExtensions(0xB000 + self._barriers, ()))
+        while extensions.RequestExtensionsSuccess(0xB000 + self._barriers, ()) not in self.heard:
+            await self.read()
 
     async def hung_up(self) -> list[Message]:
         """Read until the proxy has closed the connection; everything it ever said."""

@@ -303,17 +303,15 @@ def test_an_update_is_told_and_a_bogus_channel_is_answered() -> None:
     assert error_message == mining.UpdateChannelError(channel_id=channel_id, error_code=b"no")
 
 
-def test_nothing_is_said_to_or_about_a_channel_once_it_is_closed() -> None:
+def test_a_closed_channel_is_sent_nothing_but_answers_to_what_still_names_it() -> None:
     connection = ready()
     channel_id = extended(connection)
     closed = connection.receive(frame_of(mining.CloseChannel(channel_id=channel_id, reason_code=b"bye")))
     assert closed == ChannelsClosed((channel_id,), b"bye")
-    for late in (
-        mining.CloseChannel(channel_id=channel_id, reason_code=b"bye"),
-        mining.UpdateChannel(channel_id=channel_id, nominal_hash_rate=1.0, maximum_target=1),
-        extended_share(channel_id),
-    ):
-        assert connection.receive(frame_of(late)) is None
+    assert connection.receive(frame_of(mining.CloseChannel(channel_id=channel_id, reason_code=b"bye"))) is None
+    update = mining.UpdateChannel(channel_id=channel_id, nominal_hash_rate=1.0, maximum_target=1)
+    assert refusal(connection.receive(frame_of(update)), mining.UpdateChannelError)
+    assert refusal(connection.receive(frame_of(extended_share(channel_id))), mining.SubmitSharesError)
     for send in (
         lambda: connection.send(channel_id, share(extended_job(1))),
         lambda: connection.set_target(channel_id, 1),

@@ -62,3 +62,13 @@ def test_case_7_a_mask_that_waits_with_a_replaced_job_is_told_with_the_newer(wir
         upstream.job = msgspec.structs.replace(upstream.job, version_mask=0x2000)
         wire.router.publish(upstream)
     assert freed(unit)[0] == ("mining.set_version_mask", ["00002000"])
+
+
+def test_a_job_that_makes_no_bytes_any_more_is_waited_for_by_nobody(wire: Wire) -> None:
+    unit, _ = choked(wire)
+    unit.connection.send_job(b"first")
+    unit.connection.send_job(lambda: b"")  # whom it was for has left before it could
+    unit.transport.room = 1 << 30
+    unit.connection.writable()
+    unit.connection.writable()
+    assert not unit.connection.wants_write
