@@ -108,6 +108,58 @@ def demo(*, seconds: float | None = None, listen: str = "127.0.0.1:8080", keep: 
 
 
 @app.command
+def simulate(
+    scenario: Annotated[
+        str | None, Parameter(name="SCENARIO", help="A scenario file (TOML), or the name of a shipped one.")
+    ] = None,
+    /,
+    *,
+    seed: int | None = None,
+    hours: float | None = None,
+    out: Path | None = None,
+    plots: bool = True,
+    list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
+) -> int:
+    """Let a site live through its day in virtual time: the real heat control over simulated machines, water, meters and faults.
+
+    Prints one line of JSON with tracking, wear, energy and alarms, and draws pictures. Exit code 78 for a scenario with mistakes.
+
+    Example: `thermostratum simulate nordic-228 --hours 6 --out winter`
+
+    Parameters
+    ----------
+    seed
+        Another seed than the scenario's: the same seed is the same run.
+    hours
+        Other than the scenario's.
+    out
+        Folder for pictures and summary. Default: simulate-NAME.
+    plots
+        Draw pictures and write the folder.
+    list_
+        Name the shipped scenarios.
+    """
+    from proxy.sim import simulate as simulation
+
+    if list_:
+        simulation.show_list()
+        return 0
+    if scenario is None:
+        raise CliError("which scenario? `thermostratum simulate --list` names those that are shipped; or give a TOML file")
+    if hours is not None and not 0 < hours <= 240:
+        raise CliError("--hours must be above 0 and at most 240")
+    if seed is not None and seed < 0:
+        raise CliError("--seed must be 0 or more")
+    try:
+        simulation.simulate(scenario, seed=seed, hours=hours, out=out, with_plots=plots)
+    except ConfigError as error:
+        for line in error.problems[:_PROBLEMS_SHOWN]:
+            fail(line)
+        return EXIT_CONFIG
+    return 0
+
+
+@app.command
 def status(*, url: Url = DEFAULT_URL, key_file: KeyFile = None) -> int:
     """Show what the running proxy does: heat, pools, units, shares.
 
