@@ -22,6 +22,7 @@ from proxy.downstream.v1 import Identity, MinerServer, MinerSession
 from proxy.downstream.v2 import DeviceServer, DeviceSession, device_mask
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
+from proxy.heat.outlook import Outlook
 from proxy.ledger.ledger import Ledger
 from proxy.ports import identity_of, ports_of
 from proxy.reload import Reloader
@@ -89,6 +90,10 @@ class App:
             serials_path=Path(config.site.data_dir) / "serials.json",
         )
         self.heat = HeatControl(config, self.fleet, self.ledger, self.events, wall_clock)
+        self.outlook: Outlook | None = None
+        if config.heat.planner.enabled and config.heat.enabled and config.units:
+            self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock)
+            self.heat.add_alarm_source(self.outlook.alarms)
         self.pools = [self.make_pool(pool) for pool in config.pools]
         self.assigner = Assigner(
             self.router,
@@ -141,6 +146,7 @@ class App:
             pools=self.pools,
             fleet=self.fleet,
             heat=self.heat,
+            outlook=self.outlook,
             lag=self.lag,
             certificate=self.identity,
             reload=self.reloader.reload,
@@ -187,6 +193,8 @@ class App:
                 if self.config.units:
                     nursery.start_soon(supervised, "fleet", self.fleet.run)
                     nursery.start_soon(supervised, "heat", self.heat.run)
+                if self.outlook is not None:
+                    nursery.start_soon(supervised, "outlook", self.outlook.run)
                 self.start_work(nursery)
                 log.info("site.running", site=self.config.site.name, page=url, miners=self.config.listen.v1)
                 task_status.started(url)

@@ -14,18 +14,22 @@ from proxy import config
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
 from proxy.heat.demand import DemandAccepted, HeatDemand, MeterAccepted, MeterReading
+from proxy.heat.forecast import ForecastRefused, ForecastTaken, Sent, TankReading, TankTaken
+from proxy.heat.outlook import Outlook
+from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.records import AuditRecord
 from proxy.telemetry.lag import LoopLag
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool
-from proxy.views import SiteView, UnitView
+from proxy.views import PlanBlocks, SiteView, UnitView
 from proxy.work import vardiff
 from proxy.work.router import Router
 
 # A site whose loop is late by more than this is not ready for more work.
 MAX_LOOP_LAG_S = 1.0
+PLANNER_OFF = ForecastRefused(409, "this site does not plan ahead", "set heat.planner.enabled in the site file and restart")
 REFUSED_KEYS = {"api.refused": "unknown key", "api.forbidden": "its role does not allow it"}
 
 log = structlog.get_logger()
@@ -46,6 +50,7 @@ class LiveSite:
         pools: Sequence[Pool],
         fleet: Fleet,
         heat: HeatControl,
+        outlook: Outlook | None,
         lag: LoopLag,
         certificate: ServerIdentity | None,
         reload: Callable[[], Awaitable[list[str]]],
@@ -61,6 +66,7 @@ class LiveSite:
         self._pools = pools
         self._fleet = fleet
         self._heat = heat
+        self._outlook = outlook
         self._lag = lag
         self._certificate = certificate
         self._reload = reload
@@ -84,6 +90,7 @@ class LiveSite:
             hashrate_hps=self._hashrate_hps(now_s),
             shares=self._ledger.totals(),
             heat=self._heat.view(),
+            plan=None if self._outlook is None else self._outlook.view(),
             pools=[pool.view(active=working[pool.name] > 0, units=working[pool.name]) for pool in self._pools],
             unit_states=dict(Counter(unit.state for unit in self._fleet.views(now_s))),
             ledger_state="degraded" if self._ledger.is_degraded else "ok",
@@ -129,6 +136,44 @@ class LiveSite:
         reading = decode_meter(body)
         answer = self._heat.meter(reading) if isinstance(reading, MeterReading) else reading
         return (200, answer) if isinstance(answer, MeterAccepted) else (answer.code, answer)
+
+    def put_prices(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """See Site."""
+        now_unix_s = self._wall_clock()
+        return self._take_forecasts("prices", decode_prices(body, now_unix_s), actor, now_unix_s)
+
+    def put_forecast(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """See Site."""
+        now_unix_s = self._wall_clock()
+        return self._take_forecasts("heat.forecast", decode_forecast(body, now_unix_s), actor, now_unix_s)
+
+    def put_tank(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """See Site."""
+        now_unix_s = self._wall_clock()
+        if self._outlook is None:
+            return PLANNER_OFF.code, PLANNER_OFF
+        reading = decode_tank(body, now_unix_s)
+        answer = self._outlook.take_tank(reading, now_unix_s) if isinstance(reading, TankReading) else reading
+        if isinstance(answer, TankTaken):
+            return 200, answer
+        self._audit(actor, "heat.tank", "site", "refused", answer.reason)
+        return answer.code, answer
+
+    def plan_blocks(self) -> PlanBlocks | None:
+        """See Site."""
+        return None if self._outlook is None else self._outlook.blocks()
+
+    def _take_forecasts(
+        self, action: str, sent: Sent | ForecastRefused, actor: str, now_unix_s: float
+    ) -> tuple[int, msgspec.Struct]:
+        if self._outlook is None:
+            return PLANNER_OFF.code, PLANNER_OFF
+        answer = self._outlook.take_forecasts(sent, now_unix_s) if isinstance(sent, Sent) else sent
+        if isinstance(answer, ForecastTaken):
+            self._audit(actor, action, "site", "taken", "done")
+            return 200, answer
+        self._audit(actor, action, "site", "refused", answer.reason)
+        return answer.code, answer
 
     def set_manual_limit(self, power_w: float | None, actor: str) -> None:
         """See Site."""

@@ -6,7 +6,7 @@ import msgspec
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.views import SiteView, UnitView
+from proxy.views import PlanBlocks, SiteView, UnitView
 
 
 class Site(Protocol):
@@ -40,6 +40,22 @@ class Site(Protocol):
 
     def push_meter(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         """Judge and maybe take a reading of the heat meter; answers like `submit_demand`."""
+        ...
+
+    def put_prices(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """Judge and maybe take prices of electricity and work ahead; answers like `submit_demand`."""
+        ...
+
+    def put_forecast(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """Judge and maybe take a demand schedule or an outdoor forecast; answers like `submit_demand`."""
+        ...
+
+    def put_tank(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """Judge and maybe take what the storage tank holds; answers like `submit_demand`."""
+        ...
+
+    def plan_blocks(self) -> PlanBlocks | None:
+        """The blocks of the plan in force (its other facts are in `view`); None when the site does not plan."""
         ...
 
     def set_manual_limit(self, power_w: float | None, actor: str) -> None:
