@@ -4,20 +4,23 @@ Layers of equal volume, hot on top; what the plant circulates and the network do
 way round. Energy is kept exactly. Pure; who charges it when is the planner's business.
 """
 
-import msgspec
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from proxy.config_base import Table
 from proxy.sim.plant import WATER_J_PER_KG_K
 
 LAYERS = 20
 
 
-class TankSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[tank]: `volume_m3` of water; the network is served at `supply_c` by mixing, as long as the top is that warm."""
+class TankSpec(Table, frozen=True, kw_only=True):
+    """[tank]: between the plant and the network."""
 
-    volume_m3: float
-    supply_c: float = 70.0
-    loss_per_day: float = 0.02
-    start_part: float = 0.5  # of its layers that are hot at the start
+    volume_m3: Annotated[float, Meta(gt=0, le=100_000, description="of water")]
+    loss_per_day: Annotated[float, Meta(ge=0, le=1, description="part of its content lost in a day")] = 0.02
+    start_part: Annotated[float, Meta(ge=0, le=1, description="of its layers that are hot at the start")] = 0.5
 
 
 class TankFlow(msgspec.Struct, frozen=True, gc=False):

@@ -8,10 +8,11 @@ import math
 import random
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Annotated
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from proxy import config
 from proxy.sim.device import WATER_W_PER_L_MIN_K
@@ -33,23 +34,27 @@ FIRMWARE_TRIP_C = 98.0
 _NEVER = math.inf
 
 
-class MachineSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[machines]: how the machines differ from what the site file says of them. Controllers are told none of it."""
+class MachineSpec(config.Table, frozen=True, kw_only=True):
+    """[machines]: how the machines differ from what the site file says of them. Heat control is told none of it."""
 
-    nameplate_bias: float = 1.0  # level power in the site file over the real one
-    telemetry_bias: float = 1.0  # power a machine tells over the real one
-    spread: float = 0.03  # of power between machines, one standard deviation
-    lost_commands: float = 0.0  # part of commands that are lost; half of those were carried out
-    ramp_up_s: float = 240.0  # nothing to the top level's power
-    ramp_down_s: float = 20.0
-    change_delay_s: tuple[float, float] = (3.0, 20.0)
-    wake_delay_s: tuple[float, float] = (120.0, 300.0)
-    sleep_delay_s: float = 10.0
-    reboot_silent_s: float = 30.0
-    water_kg: float = 4.0  # in one machine: its outlet lags by this over its flow
-    flow_l_per_min: float = 8.0
-    power_per_k: float = 0.003  # more power for each K of warmer water
-    reference_inlet_c: float = 50.0
+    nameplate_bias: Annotated[float, Meta(ge=0.5, le=2, description="level power in the site's file over the real one")] = 1.0
+    telemetry_bias: Annotated[float, Meta(ge=0.5, le=2, description="power a machine tells over the real one")] = 1.0
+    spread: Annotated[float, Meta(ge=0, le=0.2, description="of power between machines, one sigma")] = 0.03
+    lost_commands: Annotated[
+        float, Meta(ge=0, le=1, description="part of commands that are lost; half of those were carried out")
+    ] = 0.0
+    ramp_up_s: Annotated[float, Meta(gt=0, le=3_600, description="nothing to the top level's power")] = 240.0
+    ramp_down_s: Annotated[float, Meta(gt=0, le=3_600, description="and back")] = 20.0
+    change_least_s: Annotated[float, Meta(ge=0, le=3_600, description="from a command to its first effect, at least")] = 3.0
+    change_most_s: Annotated[float, Meta(ge=0, le=3_600, description="and at most")] = 20.0
+    wake_least_s: Annotated[float, Meta(ge=0, le=3_600, description="from waking or a boot to the first hash, at least")] = 120.0
+    wake_most_s: Annotated[float, Meta(ge=0, le=3_600, description="and at most")] = 300.0
+    sleep_delay_s: Annotated[float, Meta(ge=0, le=600, description="from softoff to dark boards")] = 10.0
+    reboot_silent_s: Annotated[float, Meta(ge=0, le=600, description="no answers at the beginning of a reboot")] = 30.0
+    water_kg: Annotated[float, Meta(gt=0, le=100, description="in one machine: its outlet lags by this over its flow")] = 4.0
+    flow_l_per_min: Annotated[float, Meta(gt=0, le=100, description="through one machine")] = 8.0
+    power_per_k: Annotated[float, Meta(ge=0, le=0.02, description="part of power more for each K of warmer water")] = 0.003
+    reference_inlet_c: Annotated[float, Meta(ge=0, le=80, description="inlet at which levels have their power")] = 50.0
 
 
 class Phase(IntEnum):
@@ -223,7 +228,7 @@ class Machines:
                 self.changes[k] += 1
             self.boot(k, now_s)
         elif self.phase[k] == Phase.RUNNING:
-            self._plan(k, Due.CHANGE, now_s + rng.uniform(*spec.change_delay_s))
+            self._plan(k, Due.CHANGE, now_s + rng.uniform(spec.change_least_s, spec.change_most_s))
             self.changes[k] += is_new
 
     def boot(self, k: int, now_s: float) -> None:
@@ -233,7 +238,7 @@ class Machines:
             self.silent_until_s[k] = now_s + self.spec.reboot_silent_s
         self.booted_s[k] = now_s
         self.phase[k] = Phase.STARTING
-        self._plan(k, Due.START, now_s + self._rng.uniform(*self.spec.wake_delay_s))
+        self._plan(k, Due.START, now_s + self._rng.uniform(self.spec.wake_least_s, self.spec.wake_most_s))
 
     def die(self, k: int) -> None:
         """No power, no answer, until `repair`."""

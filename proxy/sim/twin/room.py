@@ -4,23 +4,26 @@ Two masses (air with furniture, walls), losses to the outdoors, a proportional t
 Pure.
 """
 
-import msgspec
+from typing import Annotated
+
+from msgspec import Meta
+
+from proxy.config_base import Table
 
 
-class RoomSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[room]"""
+class RoomSpec(Table, frozen=True, kw_only=True):
+    """[room]: for demand.kind = "room"."""
 
-    loss_w_per_k: float = 18.0  # walls to the outdoors
-    air_j_per_k: float = 600_000.0  # air, furniture and the first centimetre of wall
-    wall_j_per_k: float = 8_000_000.0
-    wall_w_per_k: float = 90.0  # between air and walls
-    day_c: float = 21.0
-    night_c: float = 18.5
-    day_from_h: float = 6.0
-    night_from_h: float = 22.5
-    gain_w_per_k: float = 450.0  # of the thermostat
-    free_w: float = 120.0  # people, lamps, other devices, by day
-    other_heat_w: float = 0.0  # what another heater gives when asked for more than ours has
+    loss_w_per_k: Annotated[float, Meta(gt=0, le=1_000, description="walls to the outdoors")] = 18.0
+    air_j_per_k: Annotated[float, Meta(gt=0, description="air, furniture and the first centimetre of wall")] = 600_000.0
+    wall_j_per_k: Annotated[float, Meta(gt=0, description="the rest of the walls")] = 8_000_000.0
+    wall_w_per_k: Annotated[float, Meta(gt=0, le=10_000, description="between air and walls")] = 90.0
+    day_c: Annotated[float, Meta(ge=5, le=30, description="thermostat by day")] = 21.0
+    night_c: Annotated[float, Meta(ge=5, le=30, description="thermostat by night")] = 18.5
+    day_from_h: Annotated[float, Meta(ge=0, le=24, description="hour at which the day begins")] = 6.0
+    night_from_h: Annotated[float, Meta(ge=0, le=24, description="and ends")] = 22.5
+    gain_w_per_k: Annotated[float, Meta(gt=0, le=10_000, description="of the thermostat")] = 450.0
+    free_w: Annotated[float, Meta(ge=0, le=10_000, description="people, lamps, other devices, by day")] = 120.0
 
 
 class Room:

@@ -6,8 +6,11 @@ night. Pure: chance is an argument.
 
 import math
 import random
+from typing import Annotated
 
-import msgspec
+from msgspec import Meta
+
+from proxy.config_base import Table
 
 HEATING_LIMIT_C = 17.0
 # No district draws less than this part of its design load: hot water.
@@ -16,21 +19,21 @@ _NOISE_STEP_S = 900.0
 _NOISE_MEMORY = 0.97
 
 
-class WeatherSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[weather]: a day of `mean_c` with a swing by the hour, and slow noise of `noise_k` (one sigma)."""
+class WeatherSpec(Table, frozen=True, kw_only=True):
+    """[weather]: a day of `mean_c`, coldest at three in the night."""
 
-    mean_c: float = -8.0
-    swing_k: float = 5.0
-    noise_k: float = 0.6
-    design_c: float = -15.0
+    mean_c: Annotated[float, Meta(ge=-50, le=40, description="mean outdoor temperature")] = -8.0
+    swing_k: Annotated[float, Meta(ge=0, le=20, description="by the hour, up and down")] = 5.0
+    noise_k: Annotated[float, Meta(ge=0, le=10, description="slow noise, one sigma")] = 0.6
+    design_c: Annotated[float, Meta(ge=-50, le=15, description="outdoor temperature of the design heat load")] = -15.0
 
 
-class PriceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PriceSpec(Table, frozen=True, kw_only=True):
     """[prices]: spot price per kWh with two peaks a day."""
 
-    spot_mean: float = 0.045
-    spot_swing: float = 0.02
-    spot_noise: float = 0.004
+    spot_mean: Annotated[float, Meta(ge=-1, le=10, description="around which it moves")] = 0.045
+    spot_swing: Annotated[float, Meta(ge=0, le=10, description="of the peaks")] = 0.02
+    spot_noise: Annotated[float, Meta(ge=0, le=10, description="by the hour, one sigma")] = 0.004
 
 
 class Weather:
