@@ -13,12 +13,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.views import PoolView, SignalView, SiteView, UnitView
+from proxy.views import PlanView, PoolView, SignalView, SiteView, UnitView
 
 PREFIX = "thermostratum_"
 LADDER_STATES = ("LIVE", "HOLD", "FALLBACK", "LIMIT", "STOP")
 POOL_STATES = ("connecting", "ready", "sick", "down", "off")
 LEDGER_STATES = ("ok", "degraded")
+PLAN_STATES = ("good", "short", "kept", "none")
 HEAT_QUALITIES = ("measured", "estimated", "unknown")
 LABEL_LIMIT = 32  # distinct codes or reasons of one peer; the rest counts as "other"
 
@@ -39,6 +40,11 @@ class Series(msgspec.Struct, Generic[View], frozen=True):
 def _value(read: Callable[[View], float | None]) -> Callable[[View], Samples]:
     """One sample without labels of its own."""
     return lambda view: (((), read(view)),)
+
+
+def _planned(read: Callable[[PlanView], float | None]) -> Callable[[SiteView], Samples]:
+    """One sample of the plan; none where the planner is off."""
+    return _value(lambda view: None if view.plan is None else read(view.plan))
 
 
 def _counts(read: Callable[[View], Mapping[str, int]]) -> Callable[[View], Samples]:
@@ -146,6 +152,51 @@ SITE_SERIES: tuple[Series[SiteView], ...] = (
         "gauge",
         "What the last kWh of heat costs the site, in the currency of its prices.",
         _value(lambda v: v.heat.marginal_price_per_kwh),
+    ),
+    Series(
+        "heat_plan_state",
+        "gauge",
+        "1 for the state of the plan ahead; kept: a newer one failed. Absent where the planner is off.",
+        lambda v: [] if v.plan is None else [((state,), float(v.plan.state == state)) for state in PLAN_STATES],
+        ("state",),
+    ),
+    Series(
+        "heat_plan_age_seconds",
+        "gauge",
+        "Age of the plan in force.",
+        _value(lambda v: None if v.plan is None or v.plan.made_unix_s is None else v.now_unix_s - v.plan.made_unix_s),
+    ),
+    Series(
+        "heat_plan_price_per_kwh",
+        "gauge",
+        "What one more kWh of heat costs now by the plan, tank and boiler counted; absent where no money gets it.",
+        _planned(lambda plan: plan.price_of_heat_per_kwh),
+    ),
+    Series(
+        "heat_plan_shortfalls",
+        "gauge",
+        "Stretches of the plan where the heat asked for cannot be had, or too much would be made.",
+        _planned(lambda plan: None if plan.state == "none" else len(plan.shortfalls)),
+    ),
+    Series("heat_plan_backup_watts", "gauge", "Heat planned of the back-up boiler now.", _planned(lambda plan: plan.backup_w)),
+    Series(
+        "heat_tank_charge_watts",
+        "gauge",
+        "Heat planned into the storage tank now; negative: out of it.",
+        _planned(lambda plan: plan.tank_charge_w),
+    ),
+    Series(
+        "heat_tank_watt_hours",
+        "gauge",
+        "Content of the storage tank: as planned for now, and as last told.",
+        lambda v: () if v.plan is None else ((("planned",), v.plan.tank_planned_wh), (("told",), v.plan.tank_wh)),
+        ("source",),
+    ),
+    Series(
+        "electricity_price_per_kwh",
+        "gauge",
+        "Price of electricity the plan counts with now.",
+        _planned(lambda plan: plan.electricity_per_kwh),
     ),
     Series("heat_demand_energy_watt_hours_total", "counter", "Heat asked for.", _value(lambda v: v.heat.demand_energy_wh)),
     Series("heat_delivered_energy_watt_hours_total", "counter", "Heat delivered.", _value(lambda v: v.heat.heat_energy_wh)),

@@ -1,7 +1,11 @@
 """Planning problems and fleets in miniature for tests and benchmarks."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from functools import cache
+
+import msgspec
 
 from proxy.heat.plan import Block, Boiler, Fleet, Plan, Problem, Segment, Tank
 from proxy.heat.planner import solve
@@ -77,6 +81,33 @@ def winter_days(count: int, step_s: float = 900.0) -> tuple[Block, ...]:
         price -= 0.03 * math.exp(-(((hour - 3) / 2.5) ** 2))
         blocks.append(Block(START_UNIX_S + k * step_s, step_s, 4.6e6 * (1 + 0.1 * peaks), price, 0.052))
     return tuple(blocks)
+
+
+@cache
+def fake_plan(start_unix_s: float) -> Plan:
+    """Two days of a site of 228 units with a tank and a boiler, from any moment on; the second evening is short of heat."""
+    blocks = tuple(
+        msgspec.structs.replace(
+            block,
+            start_unix_s=start_unix_s + block.start_unix_s - START_UNIX_S,
+            demand_w=block.demand_w * (0.24 if 164 <= k < 176 else 0.37 if k > 176 else 0.235),
+        )
+        for k, block in enumerate(winter_days(2))
+    )
+    segments = tuple(
+        Segment(228 * (above.power_w - below.power_w), 228 * (above.hashrate_hps - below.hashrate_hps))
+        for below, above in itertools.pairwise(LEVELS)
+    )
+    return planned(
+        problem(
+            blocks,
+            segments,
+            asleep_w=3_600.0,
+            efficiency=0.95,
+            tank=Tank(6e6, 0.6e6, 0.02, 2.4e6),
+            boiler=Boiler(5e4, 0.09),
+        )
+    )
 
 
 def make_image(k: int = 0, **facts: object) -> UnitImage:

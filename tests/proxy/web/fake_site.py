@@ -10,8 +10,12 @@ import msgspec
 from proxy import config
 from proxy.events import EventLog
 from proxy.heat.demand import DemandAccepted, DemandRefused, MeterAccepted, MeterRefused
+from proxy.heat.forecast import ForecastRefused, Forecasts, ForecastTaken, Limits, Sent, TankReading, TankTaken
+from proxy.heat.plan import Plan
+from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
-from proxy.views import HeatView, PoolView, ShareTotals, SiteView, UnitView
+from proxy.views import HeatView, PlanBlocks, PlanView, PoolView, ShareTotals, SiteView, UnitView
+from tests.support.plans import fake_plan
 
 KEYS = {"viewer": "viewer-key-1", "utility": "utility-key-2", "operator": "operator-key-3"}
 LOOPS = (("loop-1", 60), ("loop-2", 60), ("loop-3", 60), ("loop-4", 48))
@@ -46,6 +50,9 @@ class FakeSite:
         self.limit_w: float | None = None
         self.breaks = False
         self.step_at_unix_s: float | None = None
+        self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
+        self.plans = True
+        self.forecasts = Forecasts(Limits(capacity_w=1.6e6, max_clock_skew_s=60.0, tank_capacity_wh=6e6, tank_stale_s=1_800.0))
 
     @property
     def api(self) -> config.Api:
@@ -186,11 +193,44 @@ class FakeSite:
                 heat_energy_wh=age_s / 3600 * 1_071e3,
                 decision_s=0.0041,
             ),
+            plan=self._plan(now) if self.plans else None,
             pools=self._pools(now),
             unit_states=dict(Counter(unit.state for unit in units)),
             ledger_state="ok",
             loop_lag_s=0.0012,
         )
+
+    def _plan(self, now: float) -> PlanView:
+        plan = self.plan
+        block = None if plan is None else plan.block_at(now)
+        return PlanView(
+            state="none" if plan is None else "short" if plan.shortfalls else "good",
+            made_unix_s=None if plan is None else plan.blocks[0].start_unix_s,
+            valid_until_unix_s=None if plan is None else plan.blocks[0].start_unix_s + 3_600,
+            end_unix_s=None if plan is None else plan.end_unix_s,
+            reasons=("nothing is known of the time ahead: send a demand or a demand schedule",) if plan is None else (),
+            shortfalls=() if plan is None else tuple(short.text for short in plan.shortfalls),
+            notes=() if plan is None else ("no electricity price is known from 06:00 UTC on",),
+            currency="EUR",
+            price_of_heat_per_kwh=None if block is None else block.price_of_heat_per_kwh,
+            electricity_per_kwh=None if block is None else block.electricity_per_kwh,
+            units_heat_w=None if block is None else block.units_heat_w,
+            tank_charge_w=None if block is None else block.tank_charge_w,
+            backup_w=None if block is None else block.backup_w,
+            tank_capacity_wh=6e6,
+            tank_planned_wh=None if block is None else block.tank_wh,
+            tank_wh=None if block is None or block.tank_wh is None else block.tank_wh * 0.97,
+            electricity_cost=None if plan is None else plan.electricity_cost,
+            work_revenue=None if plan is None else plan.work_revenue,
+            backup_cost=None if plan is None else plan.backup_cost,
+            solve_s=None if plan is None else 0.013,
+        )
+
+    def plan_blocks(self) -> PlanBlocks | None:
+        if not self.plans:
+            return None
+        blocks = () if self.plan is None else self.plan.blocks
+        return PlanBlocks(**{name: [getattr(block, name) for block in blocks] for name in PlanBlocks.__struct_fields__})
 
     def _pools(self, now: float) -> list[PoolView]:
         def pool(name: str, priority: int, state: str, reason: str | None, units: int, age_s: float | None) -> PoolView:
@@ -248,6 +288,27 @@ class FakeSite:
             return reading.code, reading
         self.actions.append((f"meter {reading.heat_w:g}", actor))
         return 200, MeterAccepted(reading.at_unix_s, reading.heat_w)
+
+    def put_prices(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        return self._take("prices", decode_prices(body, self._clock()), actor)
+
+    def put_forecast(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        return self._take("forecast", decode_forecast(body, self._clock()), actor)
+
+    def _take(self, what: str, sent: Sent | ForecastRefused, actor: str) -> tuple[int, msgspec.Struct]:
+        answer = self.forecasts.take(sent, self._clock()) if isinstance(sent, Sent) else sent
+        if not isinstance(answer, ForecastTaken):
+            return answer.code, answer
+        self.actions.append((what, actor))
+        return 200, answer
+
+    def put_tank(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        reading = decode_tank(body, self._clock())
+        answer = self.forecasts.take_tank(reading, self._clock()) if isinstance(reading, TankReading) else reading
+        if not isinstance(answer, TankTaken):
+            return answer.code, answer
+        self.actions.append((f"tank {answer.content_wh:g}", actor))
+        return 200, answer
 
     def set_manual_limit(self, power_w: float | None, actor: str) -> None:
         self.limit_w = power_w
