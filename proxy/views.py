@@ -87,6 +87,9 @@ class UnitView(msgspec.Struct, frozen=True):
     accepted: int
     rejected: int
     user_agent: str | None
+    power_shares_w: float | None = None  # what its shares prove, by the model's J/TH, with its 95 % interval
+    power_shares_low_w: float | None = None
+    power_shares_high_w: float | None = None
 
 
 class HeatView(msgspec.Struct, frozen=True):
@@ -101,12 +104,12 @@ class HeatView(msgspec.Struct, frozen=True):
     commanded_power_w: float
     measured_power_w: float | None
     heat_w: float | None  # delivered, metered or estimated
-    heat_quality: str  # measured, estimated, unknown
+    heat_quality: str  # measured, summed (of the loops' meters), estimated, unknown
     supply_c: float | None
     return_c: float | None
-    headroom_up_w: float
+    headroom_up_w: float  # heat that could be added
     headroom_down_w: float
-    marginal_price_per_kwh: float | None
+    marginal_price_per_kwh: float | None  # what one more kWh of heat costs; below 0 it earns
     limiter: str | None  # what keeps the set-point from the demand
     tracking_error: float | None  # (heat - demand) / demand
     setpoint_changes: int
@@ -114,6 +117,14 @@ class HeatView(msgspec.Struct, frozen=True):
     demand_energy_wh: float
     heat_energy_wh: float
     decision_s: float | None  # how long the last cycle took to decide
+    supply_asked_c: float | None = None
+    outdoor_c: float | None = None
+    efficiency: float | None = None  # heat per wall power, as learned
+    plant_tau_s: float | None = None  # lag from power to metered heat, as fitted
+    disturbance_w: float | None = None  # metered heat beyond the model, filtered
+    lead_w: float | None = None  # heat by which the set-point leads the demand
+    changes_per_unit_day: float | None = None  # level changes, filtered over hours
+    alarms: tuple[str, ...] = ()  # standing, most severe first
 
 
 class MeterView(msgspec.Struct, frozen=True):
@@ -197,6 +208,45 @@ class PlanView(msgspec.Struct, frozen=True):
     solve_s: float | None
 
 
+class ProofView(msgspec.Struct, frozen=True):
+    """Whether work, electricity, telemetry and heat of one scope told the same story in the newest closed period.
+
+    Energies are electrical (heat as metered); work with its 95 % interval. disagreement: how far the two furthest are apart, as a
+    part of their mean; interval: what their errors explain of it. agrees None: too little was known or drawn to judge.
+    """
+
+    scope: str
+    start_unix_s: int
+    period_s: int
+    work_wh: float | None
+    work_low_wh: float | None
+    work_high_wh: float | None
+    electric_wh: float | None
+    electric_quality: str
+    reported_wh: float | None
+    heat_wh: float | None
+    heat_quality: str
+    disagreement: float | None
+    interval: float | None
+    between: str | None  # such as "work, heat"
+    agrees: bool | None
+    cause: str | None
+
+
+class SettlementView(msgspec.Struct, frozen=True):
+    """Where settlement stands: what is closed, and the proof of heat of the newest period, the site first."""
+
+    period_s: int
+    closed_until_unix_s: int | None = None
+    closed: int = 0  # records of this process, first revisions
+    revised: int = 0
+    incomplete: int = 0  # of those closed: with a gap in heat or electricity
+    rows: int = 0  # of the chain
+    head: str | None = None  # its newest digest, hexadecimal
+    overdue_s: float = 0.0  # how long the oldest period that should be closed has waited
+    proofs: list[ProofView] = []
+
+
 class SiteView(msgspec.Struct, frozen=True):
     """Everything the first page needs, in one piece."""
 
@@ -216,3 +266,4 @@ class SiteView(msgspec.Struct, frozen=True):
     v2_certificate_expires_s: float | None = None  # below 0: devices refuse the site; None: it has no encrypted V2 port
     meters: list[MeterView] = []
     signals: list[SignalView] = []
+    settlement: SettlementView | None = None

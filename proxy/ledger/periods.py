@@ -13,21 +13,12 @@ from sqlalchemy import Connection, Dialect, func, select
 from proxy.ledger import schema
 from proxy.ledger.audit import genesis, link
 from proxy.ledger.dialect import insert_or_replace
-from proxy.ledger.records import HASHES_PER_DIFFICULTY, DemandRecord, MeteringRecord, PeriodRecord, PoolWork
+from proxy.ledger.records import HASHES_PER_DIFFICULTY, DemandRecord, MeteringRecord, PeriodRecord, PoolWork, UnitWork
 from proxy.ledger.text import clean_optional, clean_text
 
 GENESIS = genesis("thermostratum period chain 1")
 MARK = "period"
 PERIODS_LIMIT = 200_000  # a year of quarter hours of a site with four loops
-
-
-class UnitWork(msgspec.Struct, frozen=True, gc=False):
-    """Valid work of one unit at one pool, in expected hashes."""
-
-    unit: str
-    pool: str
-    shares: int
-    work: float
 
 
 class ChainState(msgspec.Struct, frozen=True):

@@ -144,6 +144,15 @@ class PoolWork(msgspec.Struct, frozen=True, gc=False):
     work: float
 
 
+class UnitWork(msgspec.Struct, frozen=True, gc=False):
+    """Valid shares of one unit at one pool, and the expected hashes behind them."""
+
+    unit: str
+    pool: str
+    shares: int
+    work: float
+
+
 class PeriodRecord(msgspec.Struct, frozen=True, gc=False):
     """One settlement period of one scope ("site", or a loop), in one revision. Never changed once written: see periods.py.
 

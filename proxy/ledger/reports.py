@@ -18,6 +18,7 @@ from proxy.ledger.records import (
     RejectionCount,
     SetpointRecord,
     ShareRollup,
+    UnitWork,
 )
 from proxy.ledger.retention import rolled_through
 from proxy.ledger.store import Store, reading
@@ -31,7 +32,7 @@ class PeriodInputs(msgspec.Struct, frozen=True):
 
     metering: list[MeteringRecord]
     demands: list[DemandRecord]
-    work: list[list[periods.UnitWork]]  # of each period asked for
+    work: list[list[UnitWork]]  # of each period asked for
     closed: list[PeriodRecord]  # newest revisions of what is closed already
 
 
