@@ -28,7 +28,7 @@ demo: $(RUN_STAMP)
 test: $(DEV_STAMP)
 	@deploy/ci/browser.sh
 	@deploy/ci/broker.sh
-	@start=$$(date +%s); $(BIN)/python -m pytest $(PYTEST_ARGS) && echo "tests passed in $$(( $$(date +%s) - start )) s"
+	@start=$$(date +%s); $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS) && echo "tests passed in $$(( $$(date +%s) - start )) s"
 
 lint: $(DEV_STAMP)
 	@$(BIN)/ruff format --check --quiet $(SOURCES) || { echo "run: $(BIN)/ruff format $(SOURCES)"; exit 1; }

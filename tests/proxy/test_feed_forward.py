@@ -6,6 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from tests.support.hall import FULL_W, LOW_W, Hall, hall
+from tests.support.rig import until
 
 UNITS = 6
 IDEAL_SHARES_PER_MINUTE = 6.0
@@ -28,20 +29,20 @@ async def test_each_commanded_step_is_one_difficulty_change_and_a_fleet_that_wak
     async with hall(tmp_path, mock_clock, units=UNITS, is_mining=True) as it:
         assert (await it.demand(UNITS * FULL_W)).status_code == 200
         await it.let_pass(60)
-        assert told(it) == [1] * UNITS
+        await until(lambda: told(it) == [1] * UNITS)
 
         # 40 %: everybody one level down, and with it to the difficulty of that level.
         assert (await it.demand(UNITS * LOW_W)).status_code == 200
         await it.until(lambda: it.is_near(UNITS * LOW_W))
         await it.until(lambda: it.states() == {"RUN"})
         await it.let_pass(60)
-        assert told(it) == [2] * UNITS
+        await until(lambda: told(it) == [2] * UNITS)
 
         assert (await it.demand(UNITS * FULL_W)).status_code == 200
         await it.until(lambda: it.is_near(UNITS * FULL_W))
         await it.until(lambda: it.states() == {"RUN"})
         await it.let_pass(60)
-        assert told(it) == [3] * UNITS
+        await until(lambda: told(it) == [3] * UNITS)
 
         # Asleep: no share comes, and nothing is eased for it however long it lasts.
         assert (await it.demand(0)).status_code == 200
