@@ -133,6 +133,9 @@ class ModbusSignal(Table, frozen=True, kw_only=True):
         float,
         Meta(ge=1, le=3_600, description="the utility's alive register must move in this time for its set-points to be valid"),
     ] = 60.0
+    word_order: Annotated[
+        Literal["big", "little"], Meta(description="which 16-bit word of a 32-bit value comes first: big is the high one")
+    ] = "big"
 
 
 class MqttSignal(Table, frozen=True, kw_only=True):
@@ -160,6 +163,7 @@ class OpenAdrSignal(Table, frozen=True, kw_only=True):
     url: Annotated[str, Meta(pattern=r"^https?://\S+$", description="base URL of the server (VTN); absent: off")] | None = None
     client_id: Annotated[str, Meta(max_length=256, description="OAuth client")] | None = None
     client_secret_file: Annotated[str, Meta(description="file with its secret, mode 0600")] | None = None
+    tls_ca: Annotated[str, Meta(description="PEM file with the CA of a private server; default: the system's")] | None = None
     program: Annotated[str, Meta(max_length=128, description="program name followed; absent: every program it may see")] | None = (
         None
     )
@@ -217,7 +221,9 @@ class Meter(Table, frozen=True, kw_only=True):
     profile: Annotated[
         Literal["multical", "custom"], Meta(description="multical: Kamstrup default datagram; custom: `registers` says all")
     ] = "multical"
-    registers: Annotated[list[Register], Meta(max_length=32, description="for profile custom")] = []
+    registers: Annotated[
+        list[Register], Meta(max_length=32, description="profile custom: all of them; else those that are added or replaced")
+    ] = []
     period_s: Annotated[float, Meta(ge=1, le=3_600, description="asked that often; M-Bus meters on battery: 10 s or more")] = 10.0
     timeout_s: Annotated[float, Meta(ge=0.1, le=60, description="no answer by then: lost")] = 3.0
 

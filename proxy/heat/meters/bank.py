@@ -57,6 +57,17 @@ class MeterSample(msgspec.Struct, frozen=True, gc=False):
     energy_wh: float | None = None
 
 
+class Trouble(msgspec.Struct, frozen=True, gc=False):
+    """What is wrong. `subject` is "meter NAME", or the places whose meters disagree."""
+
+    subject: str
+    kind: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.kind}: {self.reason}"
+
+
 class _Meter(msgspec.Struct):
     """One meter and what is remembered of it."""
 
@@ -182,13 +193,17 @@ class MeterBank:
                 return Counter(meter.name, reading.at_unix_s, reading.energy_wh)
         return None
 
-    def alarms(self, now_unix_s: float) -> tuple[str, ...]:
-        """What is wrong with which meter, one line each; and places whose meters disagree."""
+    def troubles(self, now_unix_s: float) -> tuple[Trouble, ...]:
+        """What is wrong with which meter: lost, stuck, lying or jumping; and places whose meters disagree."""
         self._begin(now_unix_s)
         self._compare(now_unix_s)
-        troubles = ((meter, self._state(meter, now_unix_s)) for meter in self._meters.values())
-        named = [f"meter {meter.name} {trouble[0]}: {trouble[1]}" for meter, trouble in troubles if trouble is not None]
+        states = [(meter, self._state(meter, now_unix_s)) for meter in self._meters.values()]
+        named = [Trouble(f"meter {meter.name}", *state) for meter, state in states if state is not None]
         return (*named, *self._disagreements(now_unix_s))
+
+    def alarms(self, now_unix_s: float) -> tuple[str, ...]:
+        """The troubles, one line each."""
+        return tuple(str(trouble) for trouble in self.troubles(now_unix_s))
 
     def views(self, now_unix_s: float) -> list[MeterView]:
         """Every meter for people; the REST meter only once it was heard."""
@@ -299,10 +314,10 @@ class MeterBank:
         apart = self._apart(now_unix_s)
         self._apart_since = {where: self._apart_since.get(where, now_unix_s) for where in apart}
 
-    def _disagreements(self, now_unix_s: float) -> list[str]:
+    def _disagreements(self, now_unix_s: float) -> list[Trouble]:
         apart = self._apart(now_unix_s)
         return [
-            f"meters disagree ({where}): {apart[where]}"
+            Trouble(f"meters of {where}", "disagree", apart[where])
             for where, since in self._apart_since.items()
             if where in apart and now_unix_s - since >= DISAGREEMENT_S
         ]
