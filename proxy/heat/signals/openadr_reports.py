@@ -1,0 +1,196 @@
+"""What was delivered while OpenADR events were in force, interval by interval, as the reports that the events ask for. Pure.
+
+Energy is the difference of the meter's counter where the plant has one, else the sum of power over time, and then said to be an
+estimate. An event without intervals gets one interval a report.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from proxy.heat.signals.openadr_events import Ask, Window
+from proxy.heat.signals.openadr_wire import (
+    Event,
+    Interval,
+    IntervalPeriod,
+    PayloadDescriptor,
+    ReportRequest,
+    ReportResource,
+    Value,
+    ValuesMap,
+    duration_text,
+    time_text,
+)
+from proxy.heat.signals.port import Report
+
+# Intervals kept for the report of one event; older ones were reported often enough.
+MAX_KEPT = 192
+# Between two looks at the plant power is taken as constant; after a longer gap nothing is known of the time between.
+MAX_GAP_S = 120.0
+
+
+class Tally(msgspec.Struct):
+    """What is known of one interval so far. Powers are W, energies Wh."""
+
+    interval_id: int
+    start_unix_s: float
+    end_unix_s: float
+    asks: dict[Ask, float]
+    is_closed: bool = False
+    counter_first_wh: float | None = None
+    counter_last_wh: float | None = None
+    is_counted: bool = True
+    summed_wh: float = 0.0
+    summed_s: float = 0.0
+    last: Report | None = None
+    last_unix_s: float | None = None
+
+    def look(self, report: Report) -> None:
+        """Take the plant as it is now."""
+        if self.counter_first_wh is None:
+            self.counter_first_wh = report.energy_wh
+        self.is_counted = self.is_counted and report.energy_wh is not None
+        self.counter_last_wh = report.energy_wh
+        if self.last is not None and self.last.heat_w is not None and self.last_unix_s is not None:
+            gap_s = report.at_unix_s - self.last_unix_s
+            if 0 < gap_s <= MAX_GAP_S:
+                self.summed_wh += self.last.heat_w * gap_s / 3_600
+                self.summed_s += gap_s
+        self.last, self.last_unix_s = report, report.at_unix_s
+
+    @property
+    def counted_wh(self) -> float | None:
+        """Energy by the meter's counter; None where it was not there, or went backwards."""
+        if not self.is_counted or self.counter_first_wh is None or self.counter_last_wh is None:
+            return None
+        energy_wh = self.counter_last_wh - self.counter_first_wh
+        return energy_wh if energy_wh >= 0 else None
+
+
+class Reporter:
+    """Keeps the tallies of every event that asks for a report."""
+
+    def __init__(self, resource: str) -> None:
+        self._resource = resource
+        self._events: dict[str, Event] = {}
+        self._tallies: dict[str, list[Tally]] = {}
+
+    def learn(self, events: Sequence[Event]) -> None:
+        """The events as the server has them now; a cancelled one is not reported any more."""
+        self._events = {event.id: event for event in events if _wanted(event)}
+        self._tallies = {key: self._tallies.get(key, []) for key in self._events}
+
+    def look(self, report: Report, windows: Sequence[Window], now_unix_s: float, period_s: float) -> None:
+        """Add the present to the interval of each event that is active."""
+        active = {window.event_id: window for window in windows if window.is_active_at(now_unix_s)}
+        for key, event in self._events.items():
+            window = active.get(key)
+            tallies = self._tallies[key]
+            current = None if window is None and event.intervals else _current(tallies, window, now_unix_s, period_s)
+            if tallies and tallies[-1] is not current and not tallies[-1].is_closed:
+                tallies[-1].look(report)
+                tallies[-1].is_closed = True
+            if current is None:
+                continue
+            if not tallies or tallies[-1] is not current:
+                tallies.append(current)
+                del tallies[:-MAX_KEPT]
+            current.look(report)
+
+    def due(self) -> list[ReportRequest]:
+        """A report on each event that has something to be reported."""
+        return [self._request(self._events[key], tallies) for key, tallies in self._tallies.items() if tallies]
+
+    def _request(self, event: Event, tallies: Sequence[Tally]) -> ReportRequest:
+        kinds = _wanted(event)
+        intervals = [
+            Interval(
+                id=tally.interval_id,
+                payloads=[payload for kind in kinds if (payload := PAYLOADS[kind][1](tally)) is not None],
+                interval_period=IntervalPeriod(time_text(tally.start_unix_s), duration_text(tally.end_unix_s - tally.start_unix_s)),
+            )
+            for tally in tallies
+        ]
+        return ReportRequest(
+            event_id=event.id,
+            client_name=self._resource,
+            report_name=f"heat of {self._resource}",
+            payload_descriptors=[
+                PayloadDescriptor(payload_type=kind, object_type="REPORT_PAYLOAD_DESCRIPTOR", units=PAYLOADS[kind][0])
+                for kind in kinds
+            ],
+            resources=[ReportResource(resource_name=self._resource, intervals=intervals)],
+        )
+
+
+def _current(tallies: list[Tally], window: Window | None, now_unix_s: float, period_s: float) -> Tally:
+    """The tally of the present interval, old or new."""
+    last = tallies[-1] if tallies else None
+    if window is None:
+        if last is not None and now_unix_s < last.end_unix_s:
+            return last
+        start = now_unix_s if last is None or now_unix_s - last.end_unix_s > period_s else last.end_unix_s
+        return Tally(0 if last is None else last.interval_id + 1, start, start + period_s, {})
+    if last is not None and last.interval_id == window.interval_id and last.start_unix_s == max(window.start_unix_s, 0.0):
+        return last
+    return Tally(window.interval_id, max(window.start_unix_s, 0.0), window.end_unix_s, window.asks)
+
+
+def _values(kind: str, *values: Value) -> ValuesMap:
+    return ValuesMap(kind, list(values))
+
+
+def _usage(tally: Tally) -> ValuesMap | None:
+    if tally.counted_wh is not None:
+        return _values("USAGE", tally.counted_wh / 1000)
+    return _values("USAGE", tally.summed_wh / 1000) if tally.summed_s > 0 else None
+
+
+def _demand(tally: Tally) -> ValuesMap | None:
+    power_w = None if tally.last is None else tally.last.power_w
+    return None if power_w is None else _values("DEMAND", power_w / 1000)
+
+
+def _setpoint(tally: Tally) -> ValuesMap | None:
+    return _values("SETPOINT", tally.asks[Ask.HEAT]) if Ask.HEAT in tally.asks else None
+
+
+def _state(tally: Tally) -> ValuesMap | None:
+    """The nearest of the protocol's words: heightened is running because an event asks for heat."""
+    if tally.last is None:
+        return None
+    if tally.last.ladder == "STOP":
+        return _values("OPERATING_STATE", "ERROR")
+    if Ask.HEAT in tally.asks or Ask.SUPPLY in tally.asks:
+        return _values("OPERATING_STATE", "RUNNING_HEIGHTENED" if tally.last.ladder == "LIVE" else "RUNNING_OPTED_OUT")
+    return _values("OPERATING_STATE", "RUNNING_CURTAILED" if Ask.LIMIT in tally.asks else "NORMAL")
+
+
+def _up(tally: Tally) -> ValuesMap | None:
+    return None if tally.last is None else _values("UP_REGULATION_AVAILABLE", tally.last.headroom_up_w / 1000)
+
+
+def _down(tally: Tally) -> ValuesMap | None:
+    return None if tally.last is None else _values("DOWN_REGULATION_AVAILABLE", tally.last.headroom_down_w / 1000)
+
+
+def _quality(tally: Tally) -> ValuesMap | None:
+    if tally.counted_wh is not None:
+        return _values("DATA_QUALITY", "OK")
+    return _values("DATA_QUALITY", "ESTIMATED" if tally.summed_s > 0 else "MISSING")
+
+
+PAYLOADS: dict[str, tuple[str | None, Callable[[Tally], ValuesMap | None]]] = {
+    "USAGE": ("KWH", _usage),
+    "DEMAND": ("KW", _demand),
+    "SETPOINT": ("KW", _setpoint),
+    "OPERATING_STATE": (None, _state),
+    "UP_REGULATION_AVAILABLE": ("KW", _up),
+    "DOWN_REGULATION_AVAILABLE": ("KW", _down),
+    "DATA_QUALITY": (None, _quality),
+}
+
+
+def _wanted(event: Event) -> list[str]:
+    """The types of report an event asks for that we can give, each once."""
+    return list(dict.fromkeys(each.payload_type for each in event.report_descriptors or [] if each.payload_type in PAYLOADS))
