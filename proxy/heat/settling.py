@@ -106,6 +106,7 @@ class Settling:
         self._learned: dict[str, Learned] = {}
         self._curves: Mapping[str, Curve] = self.plan.site.units
         self._next: int | None = None  # the oldest period that is not closed
+        self._patient_until_unix_s = 0.0  # after a start, meters speak first: their counters close the gap
         self._doubtful: set[int] = set()  # closed periods that a late record could make better
         self._proofs: dict[str, ProofView] = {}
         self._view = SettlementView(self.plan.period_s)
@@ -177,6 +178,8 @@ class Settling:
             await self._begin()
         assert self._next is not None
         period_s = self.plan.period_s
+        if self._wall_clock() < self._patient_until_unix_s:
+            return
         while self._next + period_s + CLOSE_DELAY_S <= self._wall_clock():
             over = int((self._wall_clock() - CLOSE_DELAY_S - self._next) // period_s)
             fresh = [self._next + k * period_s for k in range(min(over, BATCH))]
@@ -194,6 +197,7 @@ class Settling:
         period_s = self.plan.period_s
         closed_until, first_minute = await self._ledger.reports.period_bounds()
         now_unix_s = self._wall_clock()
+        self._patient_until_unix_s = now_unix_s + CLOSE_DELAY_S
         if closed_until is not None:
             start = -(-closed_until // period_s) * period_s
         else:

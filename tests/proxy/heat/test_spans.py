@@ -1,5 +1,6 @@
 """Energy over time: nothing lost at a border, nothing counted twice, no gap called zero."""
 
+import itertools
 import math
 
 from hypothesis import given
@@ -141,7 +142,7 @@ def test_layers_never_overlap_and_never_make_energy(one, other):
         for pieces, quality in ((one, MEASURED), (other, ESTIMATED))
     ]
     line = layered(layers)
-    assert all(before.end <= after.start for before, after in zip(line, line[1:], strict=False))
+    assert all(before.end <= after.start for before, after in itertools.pairwise(line))
     assert sum(span.wh for span in line) <= sum(span.wh for layer in layers for span in layer) + 1e-6
     lone = layered(layers[:1])
     assert math.isclose(sum(s.wh for s in line if s.quality == MEASURED), sum(s.wh for s in lone), abs_tol=1e-6)
