@@ -151,19 +151,15 @@ class Plant:
         """Heat that left the exchangers and has not passed the boundary meter yet."""
         return sum(self._in_pipe) * self._step_s
 
-    def network_flow_kg_s(self, loop: str) -> float:
-        """Network water through one loop's exchanger."""
-        return self.loops[loop].network_w_per_k / WATER_J_PER_KG_K
+    def loop_heat_w(self, loop: str) -> float:
+        """Heat that a loop's water carries from its units to its exchanger."""
+        state = self.loops[loop]
+        return self._flow_w_per_k(state) * (state.hot_c - state.cold_c)
 
     def loop_flow_l_per_min(self, loop: str) -> float:
         """Water that circulates through a loop's units."""
         state = self.loops[loop]
         return self.spec.flow_l_per_min * state.units * max(state.pump, NATURAL_FLOW)
-
-    def loop_supply_c(self, loop: str) -> float:
-        """Network water as it leaves one loop's exchanger."""
-        state = self.loops[loop]
-        return self.return_c + state.heat_w / state.network_w_per_k
 
     def _step(self, step_s: float, power_w: dict[str, float]) -> None:
         for name, loop in self.loops.items():

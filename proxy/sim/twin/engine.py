@@ -67,6 +67,7 @@ class Twin:
         self.fleet = TwinFleet(site, self.machines, self.events, streams[5])
         self.gauges = Gauges(self.plant, scenario.plant.loop_meters, streams[6])
         self.tank = None if scenario.tank is None else Tank(scenario.tank, self.plant.supply_c, self.plant.spec.return_c)
+        self._meter_names = {meter.place: meter.name for meter in site.meters if meter.measures == "heat"}
         self.is_control_stopped = False
         self.control = self._new_control()
         self.faults = Faults(list(scenario.faults), self, streams[7])

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from proxy.heat.demand import MeterReading
-from proxy.sim.plant import WATER_J_PER_KG_K, Plant
+from proxy.sim.plant import WATER_J_PER_KG_K, WATER_KG_PER_L, Plant
 
 GaugeFault = Literal["lost", "stuck", "lying", "jumps", "nonsense"]
 # A jumping meter is off by up to this factor now and then.
@@ -27,7 +27,7 @@ class GaugeTrouble(msgspec.Struct):
 
 
 class Gauges:
-    """One meter at the boundary, one on each loop."""
+    """One meter at the boundary (network side), one in each loop (its own water, between units and exchanger)."""
 
     def __init__(self, plant: Plant, with_loops: bool, rng: random.Random) -> None:
         """`rng` is theirs alone, so that a fault changes no other chance."""
@@ -37,14 +37,11 @@ class Gauges:
         self.troubles = {place: GaugeTrouble() for place in ("boundary", *plant.loops)}
         self._last: dict[str, MeterReading] = {}
         self._loop_wh = dict.fromkeys(plant.loops, 0.0)
-        self._lagged_w = {name: loop.heat_w for name, loop in plant.loops.items()}
 
     def step(self, dt_s: float) -> None:
-        """Let counters run and lags pass."""
-        part = -math.expm1(-dt_s / self._plant.spec.meter_lag_s)
-        for name, loop in self._plant.loops.items():
-            self._loop_wh[name] += loop.heat_w * dt_s / 3_600.0
-            self._lagged_w[name] += (loop.heat_w - self._lagged_w[name]) * part
+        """Let the loops' counters run; the boundary's is the plant's."""
+        for name in self._plant.loops:
+            self._loop_wh[name] += self._plant.loop_heat_w(name) * dt_s / 3_600.0
 
     def read(self, now_unix_s: float, take: Callable[[str, MeterReading], object]) -> None:
         """Hand every meter's reading to `take`."""
@@ -64,20 +61,21 @@ class Gauges:
         plant = self._plant
         noise = 1.0 + plant.spec.meter_noise * self._rng.gauss(0.0, 1.0)
         if place == "boundary":
-            heat_w, supply_c = plant.metered_w, plant.supply_c
-            flow_kg_s = sum(loop.network_w_per_k for loop in plant.loops.values()) / WATER_J_PER_KG_K
-            energy_wh = plant.delivered_j / 3_600.0
+            heat_w, energy_wh = plant.metered_w, plant.delivered_j / 3_600.0
+            supply_c, return_c = plant.supply_c, plant.return_c
+            # The calculator multiplies flow by temperatures: it cannot disagree with itself.
+            flow_kg_s = heat_w / (WATER_J_PER_KG_K * max(supply_c - return_c, 0.1))
         else:
-            heat_w, supply_c = self._lagged_w[place], plant.loop_supply_c(place)
-            flow_kg_s, energy_wh = plant.network_flow_kg_s(place), self._loop_wh[place]
-        # Flow and temperatures are those that give the heat it shows: a calculator cannot disagree with itself.
-        spread_k = max(supply_c - plant.return_c, 0.1)
+            loop = plant.loops[place]
+            heat_w, energy_wh = plant.loop_heat_w(place), self._loop_wh[place]
+            supply_c, return_c = loop.hot_c, loop.cold_c
+            flow_kg_s = plant.loop_flow_l_per_min(place) * WATER_KG_PER_L / 60.0
         return MeterReading(
             at_unix_s=now_unix_s,
             heat_w=max(0.0, round(heat_w * noise, 1)),
             supply_c=round(supply_c, 2),
-            return_c=round(plant.return_c, 2),
-            flow_kg_s=max(0.0, heat_w * noise / (WATER_J_PER_KG_K * spread_k)) if flow_kg_s > 0 else 0.0,
+            return_c=round(return_c, 2),
+            flow_kg_s=round(max(0.0, flow_kg_s * noise), 4),
             energy_wh=round(energy_wh, 0),
         )
 

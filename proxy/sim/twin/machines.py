@@ -120,6 +120,7 @@ class Machines:
         self._due_what: Ints = np.full(n, Due.NOTHING)
         self.changes: Ints = np.zeros(n, np.int64)
         self.sleeps: Ints = np.zeros(n, np.int64)
+        self.firmware_trips = 0
         # Faults.
         self.is_dead: Bools = np.zeros(n, np.bool_)  # no power, no answer
         self.is_mute: Bools = np.zeros(n, np.bool_)  # goes on, no answer
@@ -163,6 +164,7 @@ class Machines:
         if hot.any():
             self.phase[hot] = Phase.ASLEEP
             self._due_s[hot] = _NEVER
+            self.firmware_trips += int(hot.sum())
 
     @property
     def hashrate_hps(self) -> Floats:

@@ -277,6 +277,10 @@ def _site_of(name: str, scenario: Scenario) -> config.SiteConfig:
         for k in range(fleet.units)
     ]
     loops = scenario.loops or [config.Loop(name=f"L{k + 1}") for k in range(fleet.loops)]
+    # Nobody asks these addresses: the twin hands readings over under the meters' names.
+    meters = [
+        config.Meter(name=f"meter-{loop.name}", place=loop.name, address=f"10.255.0.{k + 1}:502") for k, loop in enumerate(loops)
+    ]
     return config.SiteConfig(
         site=config.Site(name=name),
         # Nobody mines in the twin; a site file must name a pool.
@@ -285,7 +289,7 @@ def _site_of(name: str, scenario: Scenario) -> config.SiteConfig:
         models=scenario.models,
         units=units,
         heat=scenario.heat,
-        meters=[],
+        meters=meters if scenario.plant.loop_meters else [],
     )
 
 
