@@ -119,10 +119,16 @@ def _records(telegram: bytes, address: int) -> list[dict[str, object]]:
     status = loaded.body.bodyHeader.status_field.parts[0]
     if status & PERMANENT_ERROR or status & TEMPORARY_ERROR or status & APPLICATION_BITS:
         raise ValueError(f"the meter reports a fault of its own (status 0x{status:02x}): read its display")
+    return [facts for facts in map(_facts, loaded.records) if facts is not None]
+
+
+def _facts(record: meterbus.TelegramVariableDataRecord) -> dict[str, object] | None:
+    """One record as the decoder explains it; None for one that it does not know. The telegram's sum is right: the rest counts."""
     try:
-        return [record.interpreted for record in loaded.records]
-    except (IndexError, KeyError, ValueError, ArithmeticError, TypeError) as error:
-        raise ValueError(f"its telegram has a record that cannot be read ({type(error).__name__})") from error
+        facts: dict[str, object] = record.interpreted
+    except (IndexError, KeyError, ValueError, ArithmeticError, TypeError):
+        return None
+    return facts
 
 
 class MbusReader:
