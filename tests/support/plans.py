@@ -85,12 +85,12 @@ def winter_days(count: int, step_s: float = 900.0) -> tuple[Block, ...]:
 
 @cache
 def fake_plan(start_unix_s: float) -> Plan:
-    """Two days of a site of 228 units with a tank and a boiler, from any moment on; the second evening is short of heat."""
+    """Two days of a site of 228 units with a tank and a boiler, from any moment on; the second one is colder."""
     blocks = tuple(
         msgspec.structs.replace(
             block,
             start_unix_s=start_unix_s + block.start_unix_s - START_UNIX_S,
-            demand_w=block.demand_w * (0.24 if 164 <= k < 176 else 0.37 if k > 176 else 0.235),
+            demand_w=block.demand_w * (0.235 if k < 96 else 0.29),
         )
         for k, block in enumerate(winter_days(2))
     )

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from proxy.heat.plan import Shortfall
 from proxy.web.context import WebContext
 from tests.proxy.web.fake_site import KEYS, FakeSite
 from tests.proxy.web.thread_server import ThreadServer
@@ -28,7 +30,7 @@ def test_the_page_asks_only_its_own_server_and_reports_no_error(watch: tuple[Pag
     page.locator(".cell").nth(3).click()
     page.click("#theme")
     page.goto(f"{server.url}/schema")
-    expect(page.locator("details")).to_have_count(16)
+    expect(page.locator("details")).to_have_count(20)
     page.locator("details").first.click()
     assert seen.outside == []
     assert seen.errors == []
@@ -42,8 +44,38 @@ def test_the_site_is_shown_with_units_and_a_past(page: Page, site: FakeSite) -> 
     expect(page.locator("#pool-table tbody th")).to_have_text(["north", "south", "reserve"])
     expect(page.locator("#conservation")).to_contain_text("Difference 0")
     expect(page.locator("#events li").first).to_contain_text("site.started")
-    assert page.locator(".chart canvas").count() == 3
+    assert page.locator(".chart canvas").count() == 6
     page.wait_for_function("document.querySelector('#share-chart .u-value') !== null")
+
+
+def test_the_plan_is_shown_with_its_price_of_heat_and_what_is_short(page: Page, site: FakeSite) -> None:
+    plan = site.view().plan
+    assert plan is not None
+    assert plan.price_of_heat_per_kwh is not None
+    expect(page.locator('[data-value="plan_price"]')).to_have_text(f"{plan.price_of_heat_per_kwh:.4f}EUR/kWh")
+    expect(page.locator("#plan-words li.note")).to_have_text(["no electricity price is known from 06:00 UTC on"])
+    expect(page.locator("#plan-tank .u-value").nth(1)).to_contain_text("MWh")
+    assert site.plan is not None
+    short = Shortfall(site.plan.blocks[3].start_unix_s, site.plan.end_unix_s, 2e5, 4e5, False, "heat is short by up to 200.0 kW")
+    site.plan = msgspec.structs.replace(site.plan, shortfalls=(short,))
+    page.reload()
+    expect(page.locator('[data-value="plan_state"]')).to_have_text("something is short")
+    expect(page.locator("#plan-words li.abnormal")).to_have_text(["heat is short by up to 200.0 kW"])
+
+
+def test_a_site_that_does_not_plan_shows_no_panel_for_it(page: Page, site: FakeSite) -> None:
+    site.plans = False
+    page.reload()
+    page.wait_for_selector("#heat-chart canvas")
+    expect(page.locator("#plan")).to_be_hidden()
+
+
+def test_without_a_plan_the_reason_stands_there_and_no_picture(page: Page, site: FakeSite) -> None:
+    site.plan = None
+    page.reload()
+    expect(page.locator("#plan-words li.abnormal")).to_contain_text(["nothing is known of the time ahead"])
+    expect(page.locator("#plan-pictures")).to_be_hidden()
+    expect(page.locator('[data-value="plan_price"]')).to_have_text("--no plan")
 
 
 def test_the_map_has_a_cell_for_each_unit_and_one_tab_stop(page: Page) -> None:
@@ -201,7 +233,7 @@ def test_the_page_is_readable_in_both_themes_and_at_both_widths(page: Page, sche
 
 def test_nothing_is_cut_off_at_320_pixels_and_targets_stay_large_enough(page: Page) -> None:
     page.set_viewport_size({"width": 320, "height": 700})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.wait_for_function("document.documentElement.scrollWidth <= 320")  # pictures follow a frame later
     small = page.evaluate(SMALL_TARGETS)
     assert small == []
 

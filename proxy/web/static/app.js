@@ -2,6 +2,7 @@
 
 import { Past, heatData, heatTrend, rejectData, rejectTrend, shareTrend } from "./charts.js";
 import { UNKNOWN, celsius, clock, clockWithOffset, count, duration, el, fact, percent, shortTime, show, si, siPair, siText } from "./format.js";
+import { Plan } from "./plan.js";
 import { LiveStream, request, storeKey } from "./stream.js";
 import { Units } from "./units.js";
 
@@ -19,6 +20,7 @@ const place = (name) => document.querySelector(`[data-value="${name}"]`);
 const site = {};
 const units = new Units();
 const past = new Past();
+const plan = new Plan();
 const trends = {
   heat: heatTrend(byId("heat-chart")),
   share: shareTrend(byId("share-chart")),
@@ -62,6 +64,17 @@ function showHeat() {
   show(place("decision"), { text: `${shortTime(heat.decision_s)} / ${shortTime(site.loop_lag_s)}` });
   showGauge(heat);
   showLadder(heat.ladder);
+}
+
+/** Standing alarms of heat control, most severe first. */
+function showAlarms() {
+  const lines = site.heat.alarms ?? [];
+  const node = byId("alarms");
+  const shown = lines.join("\n");
+  if (node.shown === shown) return;
+  node.shown = shown;
+  node.hidden = lines.length === 0;
+  node.replaceChildren(...lines.map((line) => el("li", { class: "abnormal" }, line)));
 }
 
 function showGauge(heat) {
@@ -184,10 +197,12 @@ function draw() {
   trends.heat.draw(heatData(past));
   trends.share.draw([past.t, past.rate(past.accepted)]);
   trends.reject.draw(...rejectData(past));
+  plan.draw();
 }
 
 function renewCharts() {
   for (const trend of Object.values(trends)) trend.renew();
+  plan.renew();
   draw();
 }
 
@@ -204,6 +219,8 @@ function take(message) {
   showHeat();
   showShares();
   showPools();
+  showAlarms();
+  plan.take(site.plan, message.now_unix_s);
   showNotices();
   showAge();
 }

@@ -11,7 +11,7 @@ const REASONS = 4; // the rarer ones are added up
 const BAND = 0.02;
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 6]];
 
-function colour(name) {
+export function colour(name) {
   const probe = document.createElement("i");
   probe.style.color = `var(${name})`;
   document.body.append(probe);
@@ -85,7 +85,7 @@ export class Past {
   }
 }
 
-class Trend {
+export class Trend {
   constructor(node, height, build) {
     this.node = node;
     this.height = height;
@@ -137,7 +137,7 @@ function axes(unitText, size = 62) {
   ];
 }
 
-function options(yRange, unitText) {
+export function options(yRange, unitText) {
   return {
     legend: { show: true, live: true, markers: { width: 2, fill: () => "transparent", dash: (u, i) => legendDash(u.series[i].dash) } },
     cursor: { points: { size: 6 }, drag: { x: false, y: false } },
@@ -158,7 +158,7 @@ function closeRange(_, low, high) {
   return [Math.max(0, middle - span * 0.62), middle + span * 0.62];
 }
 
-function fromZero(_, __, high) {
+export function fromZero(_, __, high) {
   return [0, high > 0 ? high * 1.15 : 1];
 }
 
