@@ -18,6 +18,7 @@ from proxy.units.drivers.base import Connect
 from proxy.units.drivers.link import connect_tcp
 from proxy.units.drivers.registry import make_driver
 from proxy.units.identity import SerialBook, save
+from proxy.units.image import image_of
 from proxy.units.inventory import Inventory
 from proxy.units.lifecycle import UnitLife
 from proxy.units.pace import Pace
@@ -169,32 +170,7 @@ class Fleet:
         return [self._view(life, now_s) for life in self._lives.values()]
 
     def _image(self, life: UnitLife, now_s: float) -> UnitImage:
-        life.expire(now_s)
-        reading = life.reading if life.is_fresh(now_s) else None
-        is_off = life.is_off()
-        return UnitImage(
-            id=life.unit.id,
-            loop=life.unit.loop,
-            model=life.unit.model,
-            state=life.state,
-            levels=life.levels,
-            level_commanded=life.level_commanded,
-            level_observed=life.level_observed if reading else None,
-            power_w=reading.power_w if reading else None,
-            hashrate_reported_hps=reading.hashrate_hps if reading else None,
-            inlet_c=reading.inlet_c if reading else None,
-            outlet_c=reading.outlet_c if reading else None,
-            chip_c=reading.chip_c if reading else None,
-            changed_at_s=life.wear.changed_at_s,
-            may_command=self.swept_all and self._heat.enabled and life.may_command(now_s),
-            earliest_change_s=life.wear.earliest_change_s(is_off),
-            starts_today=life.wear.starts_today(now_s),
-            max_starts_per_day=life.model.max_starts_per_day,
-            max_outlet_c=life.model.max_outlet_c,
-            max_chip_c=life.model.max_chip_c,
-            fault=life.fault,
-            earliest_sleep_s=life.wear.earliest_sleep_s(is_off),
-        )
+        return image_of(life, now_s, self.swept_all and self._heat.enabled)
 
     def _view(self, life: UnitLife, now_s: float) -> UnitView:
         image = self._image(life, now_s)
