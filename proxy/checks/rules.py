@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 
 from proxy.checks.fleet import check_fleet, rated_power_w
+from proxy.checks.modbus import check_modbus
 from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
 from proxy.checks.planner import check_planner
 from proxy.checks.pools_v2 import check_v2_pool
@@ -20,7 +21,7 @@ _LEDGER_URLS = ("sqlite:///", "postgresql+psycopg://")
 
 def check_rules(config: SiteConfig, report: Report) -> None:
     """Run every rule over a site. Mistakes and warnings end in `report`."""
-    for rule in (_listen, _pools, _vardiff, _heat, check_planner, _api, _ledger, check_fleet):
+    for rule in (_listen, _pools, _vardiff, _heat, check_planner, _api, _ledger, check_fleet, check_modbus):
         rule(config, report)
 
 
