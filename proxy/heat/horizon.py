@@ -158,7 +158,7 @@ def _steps(levels: Sequence[LevelFact]) -> list[Segment]:
     A level under the line between two others is left out; a mix of units on those two gives more for the same power.
     """
     hull: list[LevelFact] = []
-    for level in sorted(levels, key=lambda fact: fact.power_w):
+    for level in sorted(levels, key=lambda fact: (fact.power_w, -fact.hashrate_hps)):
         while len(hull) > 1 and _rise(hull[-1], level) >= _rise(hull[-2], hull[-1]):
             hull.pop()
         if not hull or level.power_w > hull[-1].power_w:
@@ -197,7 +197,7 @@ def _merged(segments: list[Segment]) -> list[Segment]:
     while len(merged) > 1:
         gaps = [_worth(a) - _worth(b) for a, b in itertools.pairwise(merged)]
         least = min(range(len(gaps)), key=gaps.__getitem__)
-        if len(merged) <= MAX_SEGMENTS and gaps[least] > 1e-9 * _worth(merged[least]):
+        if len(merged) <= MAX_SEGMENTS and gaps[least] > 1e-9 * abs(_worth(merged[least])):
             break
         one, other = merged[least], merged.pop(least + 1)
         merged[least] = Segment(one.power_w + other.power_w, one.hashrate_hps + other.hashrate_hps)
