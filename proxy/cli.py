@@ -267,11 +267,48 @@ def keygen(file: Annotated[Path, Parameter(name="FILE", help="The key file to ma
     return 0
 
 
+@app.command
+def settle(
+    site: SitePath,
+    /,
+    *,
+    start: Annotated[str, Parameter(name="--from", help="Date or time at which the span begins.")],
+    end: Annotated[str, Parameter(name="--to", help="Date or time at which it ends, not included.")],
+    format: Literal["csv", "json", "pdf"] | None = None,  # noqa: A002  # its public name
+    out: Path | None = None,
+    time_zone: str = "UTC",
+    revisions: bool = False,
+) -> int:
+    """Write the settled quarter hours of a span of time: heat demanded and delivered, electricity, work, proof of heat.
+
+    The chain of records is proven before anything is written; the proxy may be running. Exit code 1 when it is broken.
+
+    Example: `thermostratum settle site.toml --from 2026-11-01 --to 2026-12-01 --time-zone Europe/Helsinki --out november.pdf`
+
+    Parameters
+    ----------
+    format
+        csv, json or pdf. Default: what the name of --out ends in, else csv.
+    out
+        The file to write. Default: standard output.
+    time_zone
+        Of dates without an offset, and for reading: `start_local` in CSV, the times in the PDF. Data are in UTC.
+    revisions
+        Every revision of every period, not only the newest (csv, json).
+    """
+    import time
+
+    from proxy.commands.settle import settle as write_settlement
+
+    write_settlement(site, start, end, format=format, out=out, zone=time_zone, revisions=revisions, wall_clock=time.time)
+    return 0
+
+
 @ledger.command
 def verify(
     source: Annotated[str, Parameter(name="SITE", help="The site file, or the SQLAlchemy URL of a ledger.", show_default=False)], /
 ) -> int:
-    """Check that a ledger is whole: every share in a named state, totals equal, audit chain unbroken. Exit code 1 when not.
+    """Check that a ledger is whole: every share in a named state, totals equal, both chains unbroken. Exit code 1 when not.
 
     Example: `thermostratum ledger verify /etc/thermostratum/site.toml`
     """

@@ -60,6 +60,21 @@ class Store:
         with reading(self.reader) as conn:
             return _revision(conn) is not None
 
+    def require_current(self) -> None:
+        """Raises StoreError unless there is a ledger with the tables of this version."""
+        if not self.exists():
+            raise StoreError(f"ledger {self}: there is none; start the proxy once, or check [ledger] url and [site] data_dir")
+        with reading(self.reader) as conn:
+            revision = _revision(conn) or ""
+        if revision < HEAD_REVISION:
+            raise StoreError(
+                f"ledger {self}: an older version wrote it (revision {revision}); start the proxy once, it brings it up to date"
+            )
+        if revision != HEAD_REVISION:
+            raise StoreError(
+                f"ledger {self}: revision {revision}, this version knows {HEAD_REVISION}; use the version that wrote it"
+            )
+
     def create(self) -> None:
         """Take the writer's lock, make the database where there is none, and bring its tables up to date.
 

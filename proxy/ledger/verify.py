@@ -11,7 +11,6 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, case, func, select
 
-from proxy.errors import StoreError
 from proxy.ledger import schema
 from proxy.ledger.audit import GENESIS, chain_digest
 from proxy.ledger.periods import check_chain
@@ -67,15 +66,9 @@ def verify(url: str) -> VerifyReport:
     """Check the whole ledger at `url`; takes minutes for a large one. Raises StoreError when there is none or it cannot be read."""
     store = Store(url, _READ_TIMEOUT_S)
     try:
-        if not store.exists():
-            raise StoreError(f"ledger {store}: there is none; start the proxy once, or check [ledger] url and [site] data_dir")
+        store.require_current()
         with reading(store.reader) as conn:
-            revision = str(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
-            report = VerifyReport(str(store), revision)
-            if revision != HEAD_REVISION:
-                raise StoreError(
-                    f"ledger {store}: revision {revision}, this version knows {HEAD_REVISION}; use the version that wrote it"
-                )
+            report = VerifyReport(str(store), HEAD_REVISION)
             if store.is_sqlite:
                 _check_integrity(conn, report)
             _check_states(conn, report)
