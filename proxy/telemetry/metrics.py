@@ -13,14 +13,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.views import PlanView, PoolView, SignalView, SiteView, UnitView
+from proxy.views import MeterView, PlanView, PoolView, SignalView, SiteView, UnitView
 
 PREFIX = "thermostratum_"
 LADDER_STATES = ("LIVE", "HOLD", "FALLBACK", "LIMIT", "STOP")
 POOL_STATES = ("connecting", "ready", "sick", "down", "off")
 LEDGER_STATES = ("ok", "degraded")
 PLAN_STATES = ("good", "short", "kept", "none")
-HEAT_QUALITIES = ("measured", "estimated", "unknown")
+HEAT_QUALITIES = ("measured", "summed", "estimated", "unknown")
+METER_LABELS = ("place", "meter", "measures")
+METER_STATES = ("ok", "waiting", "lost", "stuck", "lying", "jumping")
 LABEL_LIMIT = 32  # distinct codes or reasons of one peer; the rest counts as "other"
 
 View = TypeVar("View")
@@ -261,6 +263,26 @@ SIGNAL_SERIES: tuple[Series[SignalView], ...] = (
     Series("signal_reconnects_total", "counter", "Times the signal was connected again.", _value(lambda s: s.reconnects)),
 )
 
+METER_SERIES: tuple[Series[MeterView], ...] = (
+    Series(
+        "meter_state", "gauge", "1 for the meter's state; only ok ones count.", _one_of(METER_STATES, lambda m: m.state), ("state",)
+    ),
+    Series("meter_power_watts", "gauge", "Heat or electricity the meter shows.", _value(lambda m: m.power_w)),
+    Series(
+        "meter_energy_watt_hours",
+        "gauge",
+        "Its energy counter; it goes back when a meter is exchanged.",
+        _value(lambda m: m.energy_wh),
+    ),
+    Series("meter_supply_celsius", "gauge", "Its supply temperature.", _value(lambda m: m.supply_c)),
+    Series("meter_return_celsius", "gauge", "Its return temperature.", _value(lambda m: m.return_c)),
+    Series("meter_flow_liters_per_minute", "gauge", "Its water flow.", _value(lambda m: m.flow_l_per_min)),
+    Series("meter_reading_age_seconds", "gauge", "Age of the last reading that was believed.", _value(lambda m: m.age_s)),
+    Series("meter_readings_total", "counter", "Readings that were believed.", _value(lambda m: m.readings)),
+    Series("meter_readings_refused_total", "counter", "Readings that were not believed.", _value(lambda m: m.refused)),
+    Series("meter_failures_total", "counter", "Times it was asked without a usable answer.", _value(lambda m: m.failures)),
+)
+
 UNIT_SERIES: tuple[Series[UnitView], ...] = (
     Series("unit_connected", "gauge", "1 while the unit's Stratum connection is open.", _value(lambda u: u.connected)),
     Series("unit_fault", "gauge", "1 while the unit is in fault.", _value(lambda u: u.fault is not None)),
@@ -320,6 +342,9 @@ class SiteCollector(Collector):
         signals = [((_label(signal.name),), signal) for signal in self._site.signals]
         for signal_series in SIGNAL_SERIES if signals else ():
             yield from _families(signal_series, signals, ("signal",))
+        meters = [((_label(meter.place), _label(meter.name), meter.measures), meter) for meter in self._site.meters]
+        for meter_series in METER_SERIES if meters else ():
+            yield from _families(meter_series, meters, METER_LABELS)
         units = [((unit.loop, unit.id), unit) for unit in self._units]
         for unit_series in UNIT_SERIES if units else ():
             yield from _families(unit_series, units, ("loop", "unit"))
@@ -354,7 +379,13 @@ class WebMetrics:
 def reference() -> str:
     """The Markdown table of every metric above, as docs/reference/metrics.md holds it."""
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for table, keys in ((SITE_SERIES, ()), (POOL_SERIES, ("pool",)), (SIGNAL_SERIES, ("signal",)), (UNIT_SERIES, ("loop", "unit"))):
+    for table, keys in (
+        (SITE_SERIES, ()),
+        (POOL_SERIES, ("pool",)),
+        (SIGNAL_SERIES, ("signal",)),
+        (METER_SERIES, METER_LABELS),
+        (UNIT_SERIES, ("loop", "unit")),
+    ):
         for series in table:
             rows.append(_row(series.name, series.kind, (*keys, *series.labels), series.help))
     rows.extend(_row(name, kind, labels, text) for name, kind, text, labels in WEB_SERIES)

@@ -14,7 +14,7 @@ from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import PathParameter, QueryParameter
 
 from proxy.events import Event
-from proxy.views import HeatView, PoolView, SiteView, UnitView
+from proxy.views import HeatView, MeterView, PoolView, SiteView, UnitView
 from proxy.web.auth import Access, route
 from proxy.web.context import Web
 from proxy.web.history import Columns, columns
@@ -34,6 +34,12 @@ async def get_status(web: Web) -> SiteView:
 async def get_heat(web: Web) -> HeatView:
     """What is asked for, what is delivered, and what limits it."""
     return web.site.view().heat
+
+
+@get("/api/v1/meters", **READ, responses=documented(401, 429), tags=["heat"], summary="Every meter")
+async def get_meters(web: Web) -> list[MeterView]:
+    """What each heat and electricity meter shows, and why one that is not believed is left out."""
+    return web.site.view().meters
 
 
 @get("/api/v1/pools", **READ, responses=documented(401, 429), tags=["pools"], summary="Every configured pool")
@@ -126,4 +132,4 @@ async def get_history(
     return columns(web.history.since(since))
 
 
-HANDLERS = [get_status, get_heat, get_pools, get_units, get_unit, get_events, get_history]
+HANDLERS = [get_status, get_heat, get_meters, get_pools, get_units, get_unit, get_events, get_history]

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.telemetry.metrics import (
     LABEL_LIMIT,
+    METER_SERIES,
     POOL_SERIES,
     PREFIX,
     SITE_SERIES,
@@ -17,7 +18,7 @@ from proxy.telemetry.metrics import (
     WebMetrics,
     reference,
 )
-from proxy.views import SiteView, UnitView
+from proxy.views import MeterView, SiteView, UnitView
 from proxy.web.context import WebContext
 from proxy.web.exposition import KEEP_S, render
 from tests.proxy.web.fake_site import FakeSite, api_table
@@ -91,11 +92,11 @@ def test_codes_of_a_hostile_pool_stay_bounded_and_printable() -> None:
 
 
 def test_names_follow_the_house_rule() -> None:
-    names = [series.name for table in (SITE_SERIES, POOL_SERIES, UNIT_SERIES) for series in table] + [
+    names = [series.name for table in (SITE_SERIES, POOL_SERIES, METER_SERIES, UNIT_SERIES) for series in table] + [
         name for name, *_ in WEB_SERIES
     ]
     assert len(names) == len(set(names))
-    for table in (SITE_SERIES, POOL_SERIES, UNIT_SERIES):
+    for table in (SITE_SERIES, POOL_SERIES, METER_SERIES, UNIT_SERIES):
         for series in table:
             assert re.fullmatch(r"[a-z][a-z0-9_]+", series.name)
             assert (series.kind == "counter") == series.name.endswith("_total"), series.name
@@ -103,7 +104,7 @@ def test_names_follow_the_house_rule() -> None:
 
 
 def test_every_scraped_name_is_in_the_tables() -> None:
-    known = {PREFIX + series.name for table in (SITE_SERIES, POOL_SERIES, UNIT_SERIES) for series in table} | {
+    known = {PREFIX + series.name for table in (SITE_SERIES, POOL_SERIES, METER_SERIES, UNIT_SERIES) for series in table} | {
         PREFIX + name for name, *_ in WEB_SERIES
     }
     seen = {name for name, _ in scrape(FakeSite(Clock()).view(), FakeSite(Clock()).units()) if name.startswith(PREFIX)}
@@ -132,3 +133,36 @@ async def test_series_of_units_can_be_switched_off() -> None:
     assert f"{PREFIX}unit_" not in answer.text
     assert f"{PREFIX}heat_demand_watts" in answer.text
     assert "process_resident_memory_bytes" in answer.text
+
+
+def test_meters_have_series_of_their_own_and_unknown_values_none() -> None:
+    meter = MeterView(
+        name="m-a",
+        place="a",
+        measures="heat",
+        protocol="mbus",
+        state="stuck",
+        reason="no number has moved for 16 min",
+        is_used=False,
+        age_s=20.0,
+        power_w=1_000.0,
+        supply_c=None,
+        return_c=45.0,
+        flow_l_per_min=None,
+        energy_wh=7_000.0,
+        readings=90,
+        refused=3,
+        failures=1,
+    )
+    samples = scrape(msgspec.structs.replace(FakeSite(Clock()).view(), meters=[meter]), [])
+    labels = {"place": "a", "meter": "m-a", "measures": "heat"}
+    assert value(samples, "meter_state", **labels, state="stuck") == 1
+    assert value(samples, "meter_state", **labels, state="ok") == 0
+    assert value(samples, "meter_power_watts", **labels) == 1_000.0
+    assert value(samples, "meter_supply_celsius", **labels) is None
+    assert value(samples, "meter_readings_refused_total", **labels) == 3
+    known = {PREFIX + series.name for series in METER_SERIES}
+    assert {name for name, names in samples if dict(names).get("meter") == "m-a"} == known - {
+        f"{PREFIX}meter_supply_celsius",
+        f"{PREFIX}meter_flow_liters_per_minute",
+    }
