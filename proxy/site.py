@@ -247,4 +247,5 @@ class LiveSite:
             accepted=work.accepted if work is not None else 0,
             rejected=work.rejected + work.refused if work is not None else 0,
             user_agent=channel.user_agent if channel is not None else None,
+            stratum_version=channel.stratum_version if channel is not None else None,
         )

@@ -29,7 +29,7 @@ class PoolView(msgspec.Struct, frozen=True):
 
     name: str
     url: str
-    transport: str  # tcp, tls
+    transport: str  # tcp, tls: Stratum V1; noise: Stratum V2
     mode: str  # aggregated, grouped, per_unit
     state: str
     reason: str | None
@@ -90,6 +90,7 @@ class UnitView(msgspec.Struct, frozen=True):
     power_shares_w: float | None = None  # what its shares prove, by the model's J/TH, with its 95 % interval
     power_shares_low_w: float | None = None
     power_shares_high_w: float | None = None
+    stratum_version: int | None = None  # 1 or 2; None while not connected
 
 
 class HeatView(msgspec.Struct, frozen=True):

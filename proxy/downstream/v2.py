@@ -227,7 +227,7 @@ class DeviceSession:
         link = DeviceChannel(self, event)
         channel = Channel(link, identity.unit, worker, self.connection.address, prefix, server.config.extranonce2_bytes)
         channel.user_agent = self._agent
-        channel.is_target_frozen = True
+        channel.stratum_version = 2
         channel.negotiated_mask = channel.told_mask = self._rolling
         channel.floor_difficulty = floor_difficulty(event.max_target)
         link.channel = channel
@@ -272,10 +272,13 @@ class DeviceSession:
         sent = channel.jobs.get(job_id) or channel.stale.get(job_id)
         rolled: int | None = None
         if sent is not None:
-            mask = sent.version_mask
-            if (event.version ^ sent.wire.job.version) & ~mask:
+            mask = sent.version_mask if may_roll(sent.version_mask) else 0
+            wrong = (event.version ^ sent.wire.job.version) & ~mask
+            if wrong:
                 router.refuse(channel, channel.unit, Verdict.BAD_VERSION)
                 self._refuse(link, event.sequence_number, _version_code(mask))
+                if mask and wrong & VERSION_MASK_BIP323:
+                    self._forbid_rolling(link)
                 return
             rolled = event.version & mask if mask else None
         extranonce = event.extranonce if link.wanted.is_extended else bytes(self._server.config.extranonce2_bytes)
@@ -288,6 +291,14 @@ class DeviceSession:
             ticket.is_block = channel.blocks != blocks
             return
         self._refuse(link, event.sequence_number, code_of(verdict), is_cheap=verdict in CHEAP_LIES)
+
+    def _forbid_rolling(self, link: DeviceChannel) -> None:
+        """The device did what its jobs allowed, but its pool takes less than BIP 323: from now on its jobs allow nothing there."""
+        if link.rolls_all or self._requires_rolling or not link.wanted.is_extended:
+            return
+        link.rolls_all = True
+        log.info("device.rolls_all", unit=link.channel.unit, address=self.connection.address)
+        self._server.router.renew(link.channel)
 
     def _refuse(self, link: DeviceChannel, sequence_number: int, code: bytes, *, is_cheap: bool = True) -> None:
         self.refuse_share(link, sequence_number, code)
@@ -380,7 +391,8 @@ class DeviceSession:
             told = next(iter(waiting.values()))
             frames = self._server.frames
             parts = [self._target_frame(link) for link, each in waiting.items() if each.new_target and link.has_work]
-            parts.append(self._protocol.send(group, frames.extended(told.sent, clean=told.clean)))
+            rolls_all = next(iter(waiting)).rolls_all
+            parts.append(self._protocol.send(group, frames.extended(told.sent, clean=told.clean, rolls_all=rolls_all)))
             parts += [self._target_frame(link) for link, each in waiting.items() if each.new_target and not link.has_work]
             if told.clean:
                 parts.append(self._protocol.send(group, frames.tip(told.sent)))
@@ -392,9 +404,9 @@ class DeviceSession:
         waiting = self._waiting
         if len(waiting) < 2 or len(waiting) != len(self._links) or not self._protocol.uses_groups:
             return None
-        first = next(iter(waiting.values()))
+        one, first = next(iter(waiting.items()))
         for link, told in waiting.items():
-            same = told.clean is first.clean and told.sent.wire is first.sent.wire
+            same = told.clean is first.clean and told.sent.wire is first.sent.wire and link.rolls_all is one.rolls_all
             if not same or not link.wanted.is_extended or told.sent.version_mask != first.sent.version_mask:
                 return None
         return self._protocol.group_of(next(iter(self._links)))
@@ -407,7 +419,7 @@ class DeviceSession:
         if told.new_target and link.has_work:
             yield self._target_frame(link)
         if link.wanted.is_extended:
-            job = server.frames.extended(told.sent, clean=told.clean)
+            job = server.frames.extended(told.sent, clean=told.clean, rolls_all=link.rolls_all)
         else:
             job = standard(told.sent, link.channel.prefix + bytes(server.config.extranonce2_bytes), clean=told.clean)
         yield self._protocol.send(channel_id, job)

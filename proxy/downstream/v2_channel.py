@@ -61,7 +61,18 @@ def _contained(call: "Callable[Concatenate[DeviceChannel, P], None]") -> "Callab
 class DeviceChannel:
     """Mutable state of one channel on the wire. `channel` is what the router knows of it."""
 
-    __slots__ = ("acknowledgements", "channel", "channel_id", "has_work", "session", "tip", "told_target", "wanted", "wire_id")
+    __slots__ = (
+        "acknowledgements",
+        "channel",
+        "channel_id",
+        "has_work",
+        "rolls_all",
+        "session",
+        "tip",
+        "told_target",
+        "wanted",
+        "wire_id",
+    )
 
     def __init__(self, session: "DeviceSession", wanted: ChannelWanted) -> None:
         self.session = session
@@ -70,6 +81,7 @@ class DeviceChannel:
         self.channel_id: int | None = None  # None until its request is answered
         self.told_target = 0
         self.has_work = False  # a job has left for it
+        self.rolls_all = False  # it was seen to roll bits of BIP 323 that are not in BIP 320
         self.wire_id = ""  # of the last job it was sent
         self.tip = (b"", 0)  # previous hash and nbits of that job
         self.acknowledgements = Acknowledgements()

@@ -12,6 +12,7 @@ import msgspec
 from protocol.bitcoin.hashes import sha256d
 from protocol.bitcoin.merkle import root_from_path
 from protocol.mining.job import VERSION_MASK_BIP320
+from protocol.v2.constants import VERSION_MASK_BIP323
 from protocol.v2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
 from protocol.v2.shared import SharedFrame, share
 from proxy.work.jobs import SentJob
@@ -37,9 +38,9 @@ class JobFrames:
         self._extended: OrderedDict[tuple[str, bool, bool], SharedFrame] = OrderedDict()
         self._tips: OrderedDict[str, SharedFrame] = OrderedDict()
 
-    def extended(self, sent: SentJob, *, clean: bool) -> SharedFrame:
-        """The job for extended channels and their group."""
-        rolling = may_roll(sent.version_mask)
+    def extended(self, sent: SentJob, *, clean: bool, rolls_all: bool) -> SharedFrame:
+        """The job for extended channels and their group. rolls_all: they are known to roll every bit that they may."""
+        rolling = may_roll(sent.version_mask, rolls_all=rolls_all)
         key = (sent.wire.wire_id, clean, rolling)
         frame = self._extended.get(key)
         if frame is None:
@@ -92,13 +93,14 @@ def standard(sent: SentJob, extranonce: bytes, *, clean: bool) -> SharedFrame:
     )
 
 
-def may_roll(version_mask: int) -> bool:
+def may_roll(version_mask: int, *, rolls_all: bool = False) -> bool:
     """Whether a device is told that it may roll versions.
 
-    SV2 has no way to say a mask; hardware rolls the bits of BIP 320, so these must be free. A share with a bit outside of the mask
-    is refused by us, so that no pool ever sees it.
+    SV2 has no way to say a mask; hardware rolls the bits of BIP 320, so these must be free, and all of BIP 323 for a device that
+    has shown that it rolls those. A share with a bit outside of the mask is refused by us, so that no pool ever sees it.
     """
-    return version_mask & VERSION_MASK_BIP320 == VERSION_MASK_BIP320
+    needed = VERSION_MASK_BIP323 if rolls_all else VERSION_MASK_BIP320
+    return version_mask & needed == needed
 
 
 def _keep(cache: OrderedDict[K, SharedFrame], key: K, frame: SharedFrame) -> None:

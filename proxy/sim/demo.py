@@ -4,6 +4,7 @@ The proxy is the installed one, a process of its own with an ordinary site file;
 outside, through its public API. It has no simulation of its own (see floor, pool, utility) and judges nothing (see demo_summary).
 """
 
+import os
 import random
 import secrets
 import shutil
@@ -18,7 +19,9 @@ import msgspec
 import structlog
 import trio
 
+from protocol.v2.keys import decode_authority_key
 from proxy.checks.load import load_site
+from proxy.key_file import write_keys
 from proxy.sim.demo_host import (
     DemoError,
     browser_url,
@@ -32,8 +35,9 @@ from proxy.sim.demo_picture import RateMeter, show_plant, show_site
 from proxy.sim.demo_script import Script
 from proxy.sim.demo_site import MODEL, DemoPlan, Endpoints, pool_specs, write_site
 from proxy.sim.demo_summary import Counted, HeatRecord, HeatSample, Summary, summarise
-from proxy.sim.floor import Floor
+from proxy.sim.floor import Floor, Stratum
 from proxy.sim.pool import SimPool
+from proxy.sim.pool_v2 import SimPoolV2
 from proxy.sim.progress import Display, Picture
 from proxy.sim.proxy_process import ProxyProcess
 from proxy.sim.site_client import SiteClient
@@ -109,7 +113,10 @@ class Demo:
         self._picture = Picture(seconds=seconds, units_total=len(plan.units), url=self._url, operator_key=self._keys["operator"])
         self._told: deque[str] = deque(maxlen=_TOLD_LINES)
         self._heat = HeatRecord(settle_s=plan.real_s(plan.setpoint_s))
-        self._pools = [SimPool(spec, random.Random(self._rng.getrandbits(64)), time.time) for spec in pool_specs()]
+        north, south = pool_specs()
+        self._north = SimPool(north, random.Random(self._rng.getrandbits(64)), time.time)
+        self._south = SimPoolV2(south, random.Random(self._rng.getrandbits(64)), time.time)
+        self._pools = (self._north, self._south)
         self._playing = trio.CancelScope()
         self._watching = trio.CancelScope()
         self._began_s = 0.0
@@ -152,15 +159,13 @@ class Demo:
         check_page_port(self._http)
         plan = self._plan = msgspec.structs.replace(self._plan, api_port=free_port(self._plan.units[0].address, API_PORTS))
         self._phase("starting pools")
-        ports = [await nursery.start(pool.serve, LOOPBACK) for pool in self._pools]
         for pool in self._pools:
+            await nursery.start(pool.serve, LOOPBACK)
             nursery.start_soon(pool.run)
-        stratum_port = free_port(LOOPBACK, STRATUM_PORTS)
-        north, south = (f"{LOOPBACK}:{port}" for port in ports)
-        endpoints = Endpoints(f"{LOOPBACK}:{stratum_port}", self._listen, north, south)
+        stratum, endpoints = self._endpoints()
         site_file = write_site(self._folder, plan, endpoints, self._keys["utility"], self._keys["operator"])
         model = load_site(site_file).config.models[MODEL]
-        floor = Floor(plan, model, (LOOPBACK, stratum_port), self._rng)
+        floor = Floor(plan, model, stratum, self._rng)
         self._phase("starting machines")
         await nursery.start(floor.serve_devices)
         nursery.start_soon(floor.run_plant)
@@ -178,6 +183,23 @@ class Demo:
             for pool in self._pools:
                 waiting.start_soon(_await_share, pool, waiting.cancel_scope)
         return stage
+
+    def _endpoints(self) -> tuple[Stratum, Endpoints]:
+        """Two free ports for the units and the keys of the second, which are made anew for each run."""
+        v1_port = free_port(LOOPBACK, STRATUM_PORTS)
+        v2_port = free_port(LOOPBACK, range(v1_port + 1, STRATUM_PORTS.stop + 1))
+        key_file = self._folder / "stratum-v2.keys"
+        key_file.unlink(missing_ok=True)
+        authority_x = decode_authority_key(write_keys(key_file, os.urandom))
+        endpoints = Endpoints(
+            listen_v1=f"{LOOPBACK}:{v1_port}",
+            listen_v2=f"{LOOPBACK}:{v2_port}",
+            v2_identity=str(key_file),
+            listen_http=self._listen,
+            north=f"stratum+tcp://{LOOPBACK}:{self._north.port}",
+            south=self._south.url,
+        )
+        return Stratum((LOOPBACK, v1_port), (LOOPBACK, v2_port), authority_x), endpoints
 
     async def _await_ready(self, client: SiteClient) -> None:
         while not (answer := await client.is_ready()).is_ok:
@@ -206,7 +228,7 @@ class Demo:
         self._phase("running")
         async with trio.open_nursery() as nursery:
             operator = await nursery.start(SiteClient(self._url, self._keys["operator"]).hold_open)
-            script = Script(stage.floor, self._pools[0], operator, random.Random(self._rng.getrandbits(64)), self._tell)
+            script = Script(stage.floor, self._north, operator, random.Random(self._rng.getrandbits(64)), self._tell)
             nursery.start_soon(script.run)
             nursery.start_soon(self._record_heat, stage)
             await trio.sleep(float("inf") if self._seconds is None else self._seconds)
@@ -242,7 +264,8 @@ class Demo:
         """Stop hashing, let every answer arrive, and join what units, proxy and pools counted."""
         flow_s = trio.current_time() - (self._flow_s or 0.0)
         self._phase("comparing the books")
-        floor, connected = stage.floor, stage.floor.connected
+        floor = stage.floor
+        connected, connected_v2 = floor.connected, floor.connected_v2
         floor.hasher.is_paused = True
         view = await self._drained(stage)
         if view is None:
@@ -250,8 +273,9 @@ class Demo:
         usage = self._proxy.usage()
         counted = Counted(
             units_connected=connected,
+            units_connected_v2=connected_v2,
             units_total=len(floor.units),
-            accepted_by_pools=sum(pool.totals.accepted for pool in self._pools),
+            accepted_by_pool={pool.name: pool.totals.accepted for pool in self._pools},
             accepted_by_units=floor.count(lambda miner: miner.totals.accepted),
             unanswered_at_units=floor.count(lambda miner: miner.totals.lost + miner.unanswered),
             methods_seen=floor.methods_seen(),
@@ -297,6 +321,6 @@ class Demo:
             self._told.append(text)
 
 
-async def _await_share(pool: SimPool, then: trio.CancelScope) -> None:
+async def _await_share(pool: SimPool | SimPoolV2, then: trio.CancelScope) -> None:
     await pool.first_share.wait()
     then.cancel()

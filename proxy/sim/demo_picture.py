@@ -5,7 +5,7 @@ from collections import deque
 from proxy.sim.floor import Floor
 from proxy.sim.progress import Picture
 from proxy.sim.utility import Utility
-from proxy.views import SiteView
+from proxy.views import PoolView, SiteView
 
 
 class RateMeter:
@@ -28,13 +28,17 @@ def show_site(picture: Picture, view: SiteView) -> None:
     """What the proxy says of itself."""
     picture.accepted = view.shares.accepted
     picture.rejected = sum(view.shares.rejected.values()) + sum(view.shares.refused.values())
-    picture.pools = ", ".join(pool.name for pool in view.pools if pool.active) or "none"
+    picture.pools = ", ".join(f"{pool.name} ({_version(pool)})" for pool in view.pools if pool.active) or "none"
     picture.ladder = view.heat.ladder
+
+
+def _version(pool: PoolView) -> str:
+    return "V2" if pool.transport == "noise" else "V1"
 
 
 def show_plant(picture: Picture, floor: Floor, utility: Utility) -> None:
     """What is really so: units, heat, weather."""
-    picture.units_connected = floor.connected
+    picture.units_connected, picture.units_v2 = floor.connected, floor.connected_v2
     picture.demand_w = utility.demand_w
     picture.heat_w = floor.plant.delivered_w
     picture.power_w = sum(unit.power_w for unit in floor.units)

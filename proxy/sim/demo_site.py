@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.sim.pool import PoolSpec
+from proxy.sim.pool_v2 import PoolSpecV2
 
 _TEMPLATE = Path(__file__).with_name("demo_site.toml")
 MODEL = "A1566HA"
@@ -24,6 +25,7 @@ class DemoUnit(msgspec.Struct, frozen=True):
     id: str
     loop: str
     address: str
+    is_v2: bool
 
     @property
     def worker(self) -> str:
@@ -56,9 +58,9 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def units(self) -> tuple[DemoUnit, ...]:
-        """Every machine, loop by loop."""
+        """Every machine, loop by loop; every other one speaks Stratum V2."""
         return tuple(
-            DemoUnit(f"L{loop}-{slot:02d}", f"loop-{loop}", f"127.0.{loop}.{slot}")
+            DemoUnit(f"L{loop}-{slot:02d}", f"loop-{loop}", f"127.0.{loop}.{slot}", is_v2=(loop + slot) % 2 == 1)
             for loop in range(1, self.loop_count + 1)
             for slot in range(1, self.units_per_loop + 1)
         )
@@ -82,8 +84,8 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
 BLOCK_NBITS = 0x1E020000
 
 
-def pool_specs() -> tuple[PoolSpec, PoolSpec]:
-    """The two pools. They differ in all that pools differ in: sizes of extranonce, moment of the first job, difficulty."""
+def pool_specs() -> tuple[PoolSpec, PoolSpecV2]:
+    """The two pools. They differ in all that pools differ in: protocol version, sizes of extranonce, branches, difficulty."""
     north = PoolSpec(
         name="north",
         extranonce1_bytes=4,
@@ -95,11 +97,10 @@ def pool_specs() -> tuple[PoolSpec, PoolSpec]:
         nbits=BLOCK_NBITS,
         job_prefix="n",
     )
-    south = PoolSpec(
+    south = PoolSpecV2(
         name="south",
-        extranonce1_bytes=8,
-        extranonce2_bytes=4,
-        first_job="authorize",
+        prefix_bytes=10,
+        extranonce_bytes=6,
         difficulty=2.0**-21,
         block_interval_s=150.0,
         refresh_s=9.0,
@@ -111,9 +112,11 @@ def pool_specs() -> tuple[PoolSpec, PoolSpec]:
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Where things listen in this run, host:port each."""
+    """Where things listen in this run: host:port of ours, urls of the pools; v2_identity is the key file of our V2 port."""
 
     listen_v1: str
+    listen_v2: str
+    v2_identity: str
     listen_http: str
     north: str
     south: str

@@ -7,6 +7,7 @@ proxy believes; the three share counts are of the units, the proxy and the pools
 import msgspec
 
 from proxy.sim.miner import PLAIN_METHODS
+from proxy.sim.miner_v2 import PLAIN_MESSAGES
 from proxy.views import SiteView
 
 
@@ -62,8 +63,9 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of everybody but the proxy, at the end."""
 
     units_connected: int
+    units_connected_v2: int  # those of them that speak Stratum V2
     units_total: int
-    accepted_by_pools: int
+    accepted_by_pool: dict[str, int]
     accepted_by_units: int  # shares that units were told `true` for
     unanswered_at_units: int  # the connection ended, or the run did, before the answer
     methods_seen: dict[str, int]  # all that any unit was ever sent
@@ -80,7 +82,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     problems: list[str]
     units_connected: int
+    units_v1: int
+    units_v2: int
     shares_accepted: int
+    accepted_by_pool: dict[str, int]  # as the pools count
+    pool_versions: dict[str, str]  # what each pool speaks: v1 or v2
     shares_rejected: int
     rejected_by_reason: dict[str, int]  # ours by verdict, a pool's as "pool CODE"
     shares_below_pool_target: int
@@ -97,7 +103,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     conservation_ok: bool
     pool_agrees: bool
     units_agree: bool
-    other_methods_seen: list[str]  # sent to units besides notify and set_difficulty: should be none
+    other_methods_seen: list[str]  # sent to units besides what mining needs: should be none
     seconds: float
     simulated_hours: float
     cpu_s: float | None
@@ -110,10 +116,11 @@ def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
     rejected, refused, unknown = (sum(counts.values()) for counts in (shares.rejected, shares.refused, shares.unknown))
     conservation_ok = shares.conservation_delta == 0
     # A pool may have taken a share whose answer never reached us (it was frozen, or the connection died): those are `unknown`.
-    pool_agrees = shares.accepted <= counted.accepted_by_pools <= shares.accepted + unknown + shares.pending
+    accepted_by_pools = sum(counted.accepted_by_pool.values())
+    pool_agrees = shares.accepted <= accepted_by_pools <= shares.accepted + unknown + shares.pending
     told_true = shares.received - rejected
     units_agree = counted.accepted_by_units <= told_true <= counted.accepted_by_units + counted.unanswered_at_units
-    others = sorted(counted.methods_seen.keys() - PLAIN_METHODS)
+    others = sorted(counted.methods_seen.keys() - PLAIN_METHODS - PLAIN_MESSAGES)
     problems = [
         text
         for is_wrong, text in (
@@ -125,7 +132,7 @@ def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
             (not conservation_ok, f"{shares.conservation_delta} shares ended in no named state"),
             (
                 not pool_agrees,
-                f"the pools accepted {counted.accepted_by_pools} shares, the proxy counts {shares.accepted} and {unknown} unknown",
+                f"the pools accepted {accepted_by_pools} shares, the proxy counts {shares.accepted} and {unknown} unknown",
             ),
             (
                 not units_agree,
@@ -141,6 +148,10 @@ def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
         ok=not problems,
         problems=problems,
         units_connected=counted.units_connected,
+        units_v1=counted.units_connected - counted.units_connected_v2,
+        units_v2=counted.units_connected_v2,
+        accepted_by_pool=counted.accepted_by_pool,
+        pool_versions={pool.name: "v2" if pool.transport == "noise" else "v1" for pool in view.pools},
         shares_accepted=shares.accepted,
         shares_rejected=rejected + refused,
         rejected_by_reason={**shares.rejected, **{f"pool {code}": count for code, count in shares.refused.items()}},

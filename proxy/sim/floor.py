@@ -5,17 +5,21 @@ them into the plant and the plant's temperature back to them. It decides nothing
 """
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
 import trio
 
+from protocol.mining.job import VERSION_MASK_BIP320
 from proxy import config
 from proxy.sim.demo_site import DemoPlan, DemoUnit
 from proxy.sim.device import SimDevice, SimDeviceSpec
 from proxy.sim.hasher import Hasher
 from proxy.sim.miner import MinerSpec, SimMiner
-from proxy.sim.miner_core import tcp_connector
+from proxy.sim.miner_core import MinerCore, tcp_connector
+from proxy.sim.miner_v2 import MinerSpecV2, SimMinerV2
 from proxy.sim.plant import MeterSample, Plant, PlantSpec
 
 TICK_S = 0.25
@@ -23,12 +27,23 @@ TICK_S = 0.25
 _UNITS_PER_SLICE = 32
 # Firmware of three ages: what it says it is, whether it rolls versions, whether it counts extranonce2 anew with each job.
 _FIRMWARES = (("cgminer/4.11.1", True, False), ("cgminer/4.12.0 A1566HA", True, True), ("cpuminer/2.5.1", False, False))
+# The same for Stratum V2: what it says it is, whether it rolls versions, whether its channel is a standard one, and if nothing else
+# will do for it.
+_FIRMWARES_V2 = (("2.0", True, False, False), ("2.1", True, True, False), ("2.2-lite", False, True, True))
+
+
+class Stratum(msgspec.Struct, frozen=True):
+    """Where the proxy waits for units: host and port for either version, and the authority key that V2 units pin."""
+
+    v1: tuple[str, int]
+    v2: tuple[str, int]
+    authority_x: bytes
 
 
 class FloorUnit:
     """One machine."""
 
-    def __init__(self, unit: DemoUnit, device: SimDevice, miner: SimMiner) -> None:
+    def __init__(self, unit: DemoUnit, device: SimDevice, miner: MinerCore) -> None:
         self.unit = unit
         self.device = device
         self.miner = miner
@@ -74,7 +89,7 @@ class FloorUnit:
 class Floor:
     """All units and the plant. `plant_rng` is apart from the units', so that one more unit does not change the weather."""
 
-    def __init__(self, plan: DemoPlan, model: config.Model, stratum: tuple[str, int], rng: random.Random) -> None:
+    def __init__(self, plan: DemoPlan, model: config.Model, stratum: Stratum, rng: random.Random) -> None:
         self.plan = plan
         self.hasher = Hasher(TICK_S)
         self._rng = rng
@@ -92,10 +107,15 @@ class Floor:
             sum(unit.power_w for unit in self.units),
         )
 
-    def _unit(self, unit: DemoUnit, spec: SimDeviceSpec, stratum: tuple[str, int]) -> FloorUnit:
+    def _unit(self, unit: DemoUnit, spec: SimDeviceSpec, stratum: Stratum) -> FloorUnit:
         device = SimDevice(spec, random.Random(self._rng.getrandbits(64)), level=len(spec.levels) - 1)
+        make = self._miner_v2 if unit.is_v2 else self._miner_v1
+        floor_unit = FloorUnit(unit, device, make(unit, lambda: floor_unit.hashrate_hps(), stratum))
+        return floor_unit
+
+    def _miner_v1(self, unit: DemoUnit, hashrate_hps: Callable[[], float], stratum: Stratum) -> SimMiner:
         agent, rolls_version, restarts = self._rng.choice(_FIRMWARES)
-        miner = SimMiner(
+        return SimMiner(
             MinerSpec(
                 worker=unit.worker,
                 user_agent=agent,
@@ -106,13 +126,33 @@ class Floor:
                 resume=True,
                 idle_timeout_s=120.0,
             ),
-            lambda: floor_unit.hashrate_hps(),
+            hashrate_hps,
             self.hasher,
             random.Random(self._rng.getrandbits(64)),
-            tcp_connector(*stratum, unit.address),
+            tcp_connector(*stratum.v1, unit.address),
         )
-        floor_unit = FloorUnit(unit, device, miner)
-        return floor_unit
+
+    def _miner_v2(self, unit: DemoUnit, hashrate_hps: Callable[[], float], stratum: Stratum) -> SimMinerV2:
+        firmware, rolls_version, is_standard, requires_standard_jobs = self._rng.choice(_FIRMWARES_V2)
+        return SimMinerV2(
+            MinerSpecV2(
+                worker=unit.worker,
+                firmware=firmware,
+                rolls_version=rolls_version,
+                is_standard=is_standard,
+                requires_standard_jobs=requires_standard_jobs,
+                nominal_hash_rate=self.plan.unit_hashrate_hps,
+                version_bits=VERSION_MASK_BIP320,  # as today's chips do, and all that the V1 pool allows
+                strict=True,
+                idle_timeout_s=120.0,
+            ),
+            hashrate_hps,
+            self.hasher,
+            random.Random(self._rng.getrandbits(64)),
+            tcp_connector(*stratum.v2, unit.address),
+            authority_x=stratum.authority_x,
+            wall_clock=time.time,
+        )
 
     async def serve_devices(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Open every vendor API, then serve until cancelled. Raises OSError when an address cannot be had."""
@@ -157,10 +197,15 @@ class Floor:
 
     @property
     def connected(self) -> int:
-        """Units that are authorized and have a job."""
-        return sum(unit.miner.is_mining for unit in self.units)
+        """Units that are admitted and have a job."""
+        return self.count(lambda miner: miner.is_mining)
 
-    def count(self, what: Callable[[SimMiner], int]) -> int:
+    @property
+    def connected_v2(self) -> int:
+        """Those of them that speak Stratum V2."""
+        return sum(unit.miner.is_mining for unit in self.units if unit.unit.is_v2)
+
+    def count(self, what: Callable[[MinerCore], int]) -> int:
         """A sum over all miners."""
         return sum(what(unit.miner) for unit in self.units)
 

@@ -50,7 +50,7 @@ class MinerSpecV2(MinerCoreSpec, frozen=True, kw_only=True):
     """A device that speaks Stratum V2.
 
     is_standard: a standard channel, whose coinbase it never sees; requires_standard_jobs: it says so at set-up. extensions: asked
-    for at set-up. max_target: the easiest one it takes. names_worker: each share says who found it, where that was agreed on.
+    for at set-up. max_target: the easiest one it takes. version_bits: those that its chips roll, where rolling is allowed.
     """
 
     is_standard: bool = False
@@ -62,6 +62,7 @@ class MinerSpecV2(MinerCoreSpec, frozen=True, kw_only=True):
     firmware: str = "1.0"
     extensions: tuple[int, ...] = ()
     first_sequence: int = 1
+    version_bits: int = VERSION_MASK_BIP323
 
     @property
     def flags(self) -> int:
@@ -267,7 +268,7 @@ class MinerSessionV2:
             content = job.merkle_root
         else:
             content = Coinbase(job.coinbase_prefix + job.extranonce_prefix, job.coinbase_suffix, job.merkle_path, size)
-        mask = VERSION_MASK_BIP323 if self._spec.rolls_version and job.is_version_rolling_allowed else None
+        mask = self._spec.version_bits if self._spec.rolls_version and job.is_version_rolling_allowed else None
         puzzle = Puzzle(content, job.prev_hash, job.version, job.nbits, job.min_ntime, job.target, mask)
         self._search.begin(puzzle, restart=self._spec.restarts_extranonce2)
 

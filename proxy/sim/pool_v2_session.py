@@ -197,8 +197,9 @@ class PoolSessionV2:
         channel = self.channels[event.channel_id]
         channel.nominal_hash_rate = event.nominal_hash_rate
         self._pool.updates += 1
-        if channel.target > event.max_target:
-            self._set_target(channel, event.max_target)
+        target = min(target_from_difficulty(self._pool.difficulty), event.max_target)
+        if target != channel.target:
+            self._set_target(channel, target)
 
     # --- jobs
 

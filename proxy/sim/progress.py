@@ -26,6 +26,7 @@ class Picture(msgspec.Struct, kw_only=True):
     elapsed_s: float = 0.0
     seconds: float | None = None
     units_connected: int = 0
+    units_v2: int = 0
     units_total: int = 0
     shares_per_s: float | None = None
     accepted: int = 0
@@ -47,7 +48,7 @@ def plain_line(picture: Picture) -> str:
     words = [
         f"[{picture.elapsed_s:5.1f} s]",
         picture.phase + ":",
-        f"{picture.units_connected}/{picture.units_total} units",
+        f"{picture.units_connected}/{picture.units_total} units ({picture.units_v2} on V2)",
         f"{_number(picture.shares_per_s, '.1f')} shares/s",
         f"{picture.accepted} accepted",
         f"{picture.rejected} rejected",
@@ -65,6 +66,7 @@ def panel(picture: Picture) -> RenderableType:
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
     facts.add_row("units mining", _bar(picture.units_connected, picture.units_total))
+    facts.add_row("", f"{picture.units_connected - picture.units_v2} on Stratum V1, {picture.units_v2} on Stratum V2")
     facts.add_row("heat", f"{_kw(picture.heat_w)} of {_kw(picture.demand_w)} demanded{_error(picture)}")
     facts.add_row("power", f"{_kw(picture.power_w)} electrical")
     facts.add_row(

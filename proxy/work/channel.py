@@ -68,7 +68,6 @@ class Channel:
         "extranonce_size",
         "floor_difficulty",
         "is_open",
-        "is_target_frozen",
         "jobs",
         "last_share_s",
         "link",
@@ -80,6 +79,7 @@ class Channel:
         "sent_at_s",
         "session",
         "stale",
+        "stratum_version",
         "told_mask",
         "unit",
         "user_agent",
@@ -104,7 +104,7 @@ class Channel:
         self.stale: dict[str, SentJob] = {}
         self.current: SentJob | None = None
         self.is_open = True
-        self.is_target_frozen = False  # a target belongs to its job for good, as Stratum V2 has it
+        self.stratum_version = 1  # what its unit speaks; in 2 a target belongs to its job for good
         self.opened_s = 0.0
         self.sent_at_s = 0.0
         self.last_share_s: float | None = None
@@ -132,14 +132,14 @@ class Channel:
         """The verdict on a share, and the job it belongs to (None: none that this unit was sent). Registers it if it is valid.
 
         The target is the job's own, or the current one where that is easier: some firmware applies a new difficulty to the job
-        it is working on. Not where the protocol freezes it with the job.
+        it is working on. Not in Stratum V2, which freezes it with the job.
         """
         sent = self.jobs.get(share.job_id)
         if sent is None:
             return self._judge_stale(share)
         upstream = sent.wire.upstream
         extranonce = self.prefix + share.extranonce2
-        current = sent if self.is_target_frozen or self.current is None else self.current
+        current = sent if self.stratum_version == 2 or self.current is None else self.current
         judgement = check_share(
             upstream.job,
             max(sent.target, current.target),

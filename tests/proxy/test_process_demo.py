@@ -33,6 +33,9 @@ def test_the_demo_ends_by_itself_with_one_line_that_says_all_books_agree() -> No
     assert summary["units_agree"] is True
     # All but the one whose mains the script cuts after 14 s.
     assert summary["units_connected"] == UNITS - 1
+    assert summary["units_v2"] in (UNITS // 2 - 1, UNITS // 2)
+    assert summary["units_v1"] + summary["units_v2"] == summary["units_connected"]
+    assert summary["pool_versions"] == {"north": "v1", "south": "v2"}
     assert summary["shares_accepted"] > UNITS
     assert summary["heat_delivered_kwh"] > 0
     assert summary["other_methods_seen"] == []

@@ -12,7 +12,8 @@ const EVENTS_SHOWN = 100;
 const REJECT_WINDOW_S = 600;
 const REJECT_LIMIT = 0.02;
 const GRADES = { HOLD: "3", FALLBACK: "2", LIMIT: "2", STOP: "1" };
-const POOL_COLUMNS = ["Pool", "State", "Priority", "Weight", "Units", "Difficulty", "Accepted", "Refused", "Pending", "Latency", "Last job"];
+const POOL_COLUMNS = ["Pool", "Speaks", "State", "Priority", "Weight", "Units", "Difficulty", "Accepted", "Refused", "Pending", "Latency", "Last job"];
+const SPOKEN = { tcp: "V1", tls: "V1, TLS", noise: "V2" };
 
 const byId = (id) => document.getElementById(id);
 const place = (name) => document.querySelector(`[data-value="${name}"]`);
@@ -131,6 +132,7 @@ function showPools() {
     const isWell = pool.state === "ready" || pool.state === "off";
     const line = el("tr", {},
       el("th", { scope: "row", title: pool.url }, pool.name),
+      el("td", {}, SPOKEN[pool.transport] ?? pool.transport),
       el("td", { class: "live" }, el("span", { class: isWell ? null : "abnormal" }, pool.active ? `${pool.state}, active` : pool.state)),
       el("td", { class: "num" }, String(pool.priority)),
       el("td", { class: "num" }, String(+pool.weight.toPrecision(3))),
@@ -145,7 +147,7 @@ function showPools() {
     line.classList.add("has-reason");
     return [line, el("tr", { class: "reason" }, el("td", { colspan: String(POOL_COLUMNS.length) }, words))];
   };
-  const head = el("tr", {}, ...POOL_COLUMNS.map((name, i) => el("th", { scope: "col", class: i > 1 ? "num" : null }, name)));
+  const head = el("tr", {}, ...POOL_COLUMNS.map((name, i) => el("th", { scope: "col", class: i > 2 ? "num" : null }, name)));
   if (site.pools.length) byId("pool-table").replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, ...site.pools.flatMap(rows))));
 }
 

@@ -315,7 +315,7 @@ export class Units {
     const facts = [
       ["State", `${stateWord(unit.state)}, for ${duration(this.nowS - unit.state_at_unix_s)}`], ["Fault", unit.fault ?? "none"],
       ["Model", unit.model], ["Serial", unit.serial ?? UNKNOWN], ["Address", unit.address], ["Worker", unit.worker],
-      ["Firmware says", unit.user_agent ?? UNKNOWN], ["Level, asked / seen", `${unit.level_commanded ?? UNKNOWN} / ${unit.level_observed ?? UNKNOWN}`],
+      ["Speaks", unit.stratum_version == null ? UNKNOWN : `Stratum V${unit.stratum_version}`], ["Firmware says", unit.user_agent ?? UNKNOWN], ["Level, asked / seen", `${unit.level_commanded ?? UNKNOWN} / ${unit.level_observed ?? UNKNOWN}`],
       ["Power, commanded", siText(unit.power_commanded_w, "W")], ["Power, measured", siText(unit.power_w, "W")],
       ["Hashrate, expected", siText(unit.hashrate_expected_hps, "H/s")], ["Hashrate, it says", siText(unit.hashrate_reported_hps, "H/s")],
       ["Hashrate, proven", siText(unit.hashrate_shares_hps, "H/s")], ["Water in / out", `${celsius(unit.inlet_c)} / ${celsius(unit.outlet_c)} °C`],

@@ -11,11 +11,12 @@ SHARES = ShareTotals(
 )
 COUNTED = Counted(
     units_connected=227,
+    units_connected_v2=114,
     units_total=228,
-    accepted_by_pools=792,
+    accepted_by_pool={"north": 700, "south": 92},
     accepted_by_units=995,
     unanswered_at_units=2,
-    methods_seen={"mining.notify": 9_000, "mining.set_difficulty": 700},
+    methods_seen={"mining.notify": 9_000, "mining.set_difficulty": 700, "NewMiningJob": 4_000},
     demands_refused=0,
     seconds=60.04,
     simulated_hours=1.0,
@@ -64,6 +65,8 @@ def test_a_good_run_is_ok_and_says_what_it_did() -> None:
     summary = summarise(site(), record(), COUNTED)
     assert summary.ok
     assert summary.problems == []
+    assert (summary.units_v1, summary.units_v2) == (113, 114)
+    assert summary.accepted_by_pool == {"north": 700, "south": 92}
     assert (summary.shares_accepted, summary.shares_rejected, summary.shares_unknown) == (790, 5, 5)
     assert summary.heat_demanded_kwh == pytest.approx(1_000 * 60 / 3_600, abs=1e-3)
     assert summary.tracking_error_rms == pytest.approx(0.005)
@@ -76,8 +79,8 @@ def test_a_good_run_is_ok_and_says_what_it_did() -> None:
     ("changes", "word"),
     [
         ({"units_connected": 100}, "units were mining"),
-        ({"accepted_by_pools": 789}, "pools accepted"),
-        ({"accepted_by_pools": 796}, "pools accepted"),
+        ({"accepted_by_pool": {"north": 789}}, "pools accepted"),
+        ({"accepted_by_pool": {"north": 700, "south": 96}}, "pools accepted"),
         ({"accepted_by_units": 998}, "told true"),
         ({"accepted_by_units": 994}, "told true"),
         ({"methods_seen": {"mining.notify": 1, "client.reconnect": 1}}, "client.reconnect"),
@@ -97,7 +100,7 @@ def test_shares_without_a_state_are_a_problem() -> None:
 
 def test_nothing_at_all_is_not_ok_and_unknown_is_not_zero() -> None:
     summary = summarise(
-        site(ShareTotals()), HeatRecord(10.0), msgspec.structs.replace(COUNTED, accepted_by_pools=0, accepted_by_units=0)
+        site(ShareTotals()), HeatRecord(10.0), msgspec.structs.replace(COUNTED, accepted_by_pool={}, accepted_by_units=0)
     )
     assert not summary.ok
     assert summary.tracking_error_rms is None

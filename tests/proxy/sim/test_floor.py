@@ -1,6 +1,8 @@
 """Machines, miners and water together, and the script that disturbs them."""
 
+import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,22 +11,33 @@ import httpx
 import pytest
 import trio
 
+from protocol.v2.identity import ServerIdentity
+from protocol.v2.keys import new_authority_key, new_noise_key
 from proxy.checks.load import load_site
+from proxy.key_file import write_keys
 from proxy.sim import demo_script
 from proxy.sim.demo_script import Script
 from proxy.sim.demo_site import MODEL, DemoPlan, Endpoints, write_site
-from proxy.sim.floor import Floor
+from proxy.sim.floor import Floor, Stratum
+from proxy.sim.miner import PLAIN_METHODS
+from proxy.sim.miner_v2 import PLAIN_MESSAGES
 from proxy.sim.pool import PoolSpec, SimPool
+from proxy.sim.pool_v2 import PoolSpecV2, SimPoolV2
 from proxy.sim.site_client import SiteClient
 
 PLAN = DemoPlan(loop_count=2, units_per_loop=3)
+AUTHORITY = new_authority_key(random.Random(6).randbytes)
+IDENTITY = ServerIdentity.self_signed(new_noise_key(random.Random(5).randbytes), AUTHORITY, os.urandom, time.time())
+STRATUM = Stratum(("127.0.0.1", 3333), ("127.0.0.1", 3334), AUTHORITY.public_x)
 
 
 @pytest.fixture
 def floor(tmp_path: Path) -> Floor:
-    endpoints = Endpoints("127.0.0.1:3333", "127.0.0.1:8080", "127.0.0.1:13333", "127.0.0.1:13334")
+    write_keys(tmp_path / "keys", os.urandom)
+    pools = ("stratum+tcp://127.0.0.1:13333", "stratum+tcp://127.0.0.1:13334")
+    endpoints = Endpoints("127.0.0.1:3333", "127.0.0.1:3334", str(tmp_path / "keys"), "127.0.0.1:8080", *pools)
     model = load_site(write_site(tmp_path, PLAN, endpoints, "u", "o")).config.models[MODEL]
-    return Floor(PLAN, model, ("127.0.0.1", 3333), random.Random(3))
+    return Floor(PLAN, model, STRATUM, random.Random(3))
 
 
 def test_the_water_carries_what_the_units_draw(floor: Floor) -> None:
@@ -36,7 +49,7 @@ def test_the_water_carries_what_the_units_draw(floor: Floor) -> None:
 
 
 def test_the_same_seed_gives_the_same_machines(floor: Floor, tmp_path: Path) -> None:
-    twin = Floor(PLAN, load_site(tmp_path / "site.toml").config.models[MODEL], ("127.0.0.1", 3333), random.Random(3))
+    twin = Floor(PLAN, load_site(tmp_path / "site.toml").config.models[MODEL], STRATUM, random.Random(3))
     assert [unit.device.serial for unit in twin.units] == [unit.device.serial for unit in floor.units]
     assert [unit.power_w for unit in twin.units] == [unit.power_w for unit in floor.units]
     assert len({unit.device.serial for unit in floor.units}) == 6
@@ -59,21 +72,26 @@ async def test_miners_come_and_go_with_their_mains(
     floor: Floor, autojump_clock: Any, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = SimPool(PoolSpec(difficulty=2.0**-24), random.Random(1), lambda: 1_700_000_000.0 + trio.current_time())
+    other = SimPoolV2(PoolSpecV2(difficulty=2.0**-24), random.Random(1), lambda: time.time() + trio.current_time())
+    monkeypatch.setattr(other, "identity", IDENTITY)
     for unit in floor.units:
-        monkeypatch.setattr(unit.miner, "_connect", memory_connector(nursery, pool))
+        monkeypatch.setattr(unit.miner, "_connect", memory_connector(nursery, other if unit.unit.is_v2 else pool))
     nursery.start_soon(pool.run)
+    nursery.start_soon(other.run)
     nursery.start_soon(floor.run_plant)
     nursery.start_soon(floor.run_miners, 1.0)
     await trio.sleep(20)
-    assert floor.connected == 6
-    assert floor.count(lambda miner: miner.totals.accepted) == pool.totals.accepted > 50
+    assert (floor.connected, floor.connected_v2) == (6, 3)
+    assert min(pool.totals.accepted, other.totals.accepted) > 25
+    known = floor.count(lambda miner: miner.totals.accepted + miner.unanswered)
+    assert known == pool.totals.accepted + other.totals.accepted
     floor.units[2].cut_mains()
     await trio.sleep(5)
     assert floor.connected == 5
     floor.units[2].restore_mains()
     await trio.sleep(20)
     assert floor.connected == 6
-    assert set(floor.methods_seen()) == {"mining.notify", "mining.set_difficulty"}
+    assert set(floor.methods_seen()) <= PLAIN_METHODS | PLAIN_MESSAGES
 
 
 async def test_the_script_does_everything_and_leaves_the_pool_working(
@@ -107,7 +125,7 @@ async def test_the_script_does_everything_and_leaves_the_pool_working(
     assert all(unit.has_mains for unit in floor.units)
 
 
-def memory_connector(nursery: trio.Nursery, pool: SimPool) -> Callable[[], Any]:
+def memory_connector(nursery: trio.Nursery, pool: SimPool | SimPoolV2) -> Callable[[], Any]:
     async def connect() -> trio.abc.Stream:
         ours, theirs = trio.testing.memory_stream_pair()
         nursery.start_soon(pool.serve_stream, theirs)

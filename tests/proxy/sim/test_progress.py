@@ -15,6 +15,7 @@ FULL = Picture(
     elapsed_s=12.3,
     seconds=60.0,
     units_connected=227,
+    units_v2=113,
     units_total=228,
     shares_per_s=33.2,
     accepted=400,
@@ -68,7 +69,8 @@ def test_the_key_is_for_the_terminal_only() -> None:
 def test_a_line_for_a_log_has_no_escapes() -> None:
     line = plain_line(FULL)
     assert line.isprintable()
-    assert line == "[ 12.3 s] running: 227/228 units 33.2 shares/s 400 accepted 1 rejected demand 1,300 kW heat 1,290 kW pool north"
+    counts = "227/228 units (113 on V2) 33.2 shares/s 400 accepted 1 rejected"
+    assert line == f"[ 12.3 s] running: {counts} demand 1,300 kW heat 1,290 kW pool north"
 
 
 async def test_without_a_terminal_there_is_a_line_now_and_then_and_one_for_each_event(
