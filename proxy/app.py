@@ -23,6 +23,7 @@ from proxy.downstream.v2 import DeviceServer, DeviceSession, device_mask
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
 from proxy.heat.outlook import Outlook
+from proxy.heat.signals.board import SignalBoard
 from proxy.ledger.ledger import Ledger
 from proxy.ports import identity_of, ports_of
 from proxy.reload import Reloader
@@ -90,6 +91,7 @@ class App:
             serials_path=Path(config.site.data_dir) / "serials.json",
         )
         self.heat = HeatControl(config, self.fleet, self.ledger, self.events, wall_clock)
+        self.signals = SignalBoard(config, self.heat, self.events, clock=clock, wall_clock=wall_clock)
         self.outlook: Outlook | None = None
         if config.heat.planner.enabled and config.heat.enabled and config.units:
             self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock)
@@ -147,6 +149,7 @@ class App:
             fleet=self.fleet,
             heat=self.heat,
             outlook=self.outlook,
+            signals=self.signals.views,
             lag=self.lag,
             certificate=self.identity,
             reload=self.reloader.reload,
@@ -193,6 +196,8 @@ class App:
                 if self.config.units:
                     nursery.start_soon(supervised, "fleet", self.fleet.run)
                     nursery.start_soon(supervised, "heat", self.heat.run)
+                    for name, task in self.signals.tasks():
+                        nursery.start_soon(supervised, name, task)
                 if self.outlook is not None:
                     nursery.start_soon(supervised, "outlook", self.outlook.run)
                 self.start_work(nursery)

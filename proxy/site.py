@@ -16,14 +16,17 @@ from proxy.heat.control import HeatControl
 from proxy.heat.demand import DemandAccepted, HeatDemand, MeterAccepted, MeterReading
 from proxy.heat.forecast import ForecastRefused, ForecastTaken, Sent, TankReading, TankTaken
 from proxy.heat.outlook import Outlook
+from proxy.heat.proof import SharePower, effective_shares
+from proxy.heat.settling import Settling
 from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
+from proxy.heat.totals import SettlementDocument, scopes, totals
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.records import AuditRecord
 from proxy.telemetry.lag import LoopLag
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool
-from proxy.views import PlanBlocks, SiteView, UnitView
+from proxy.views import PlanBlocks, SignalView, SiteView, UnitView
 from proxy.work import vardiff
 from proxy.work.router import Router
 
@@ -51,6 +54,8 @@ class LiveSite:
         fleet: Fleet,
         heat: HeatControl,
         outlook: Outlook | None,
+        signals: Callable[[], list[SignalView]],
+        settling: Settling,
         lag: LoopLag,
         certificate: ServerIdentity | None,
         reload: Callable[[], Awaitable[list[str]]],
@@ -67,6 +72,8 @@ class LiveSite:
         self._fleet = fleet
         self._heat = heat
         self._outlook = outlook
+        self._signals = signals
+        self._settling = settling
         self._lag = lag
         self._certificate = certificate
         self._reload = reload
@@ -95,6 +102,7 @@ class LiveSite:
             unit_states=dict(Counter(unit.state for unit in self._fleet.views(now_s))),
             ledger_state="degraded" if self._ledger.is_degraded else "ok",
             loop_lag_s=self._lag.worst_s,
+            signals=self._signals(),
             v2_certificate_expires_s=self._certificate.seconds_to_expiry(self._wall_clock()) if self._certificate else None,
         )
 
@@ -118,6 +126,13 @@ class LiveSite:
         if self._lag.worst_s is not None and self._lag.worst_s > MAX_LOOP_LAG_S:
             problems.append(f"the event loop was late by {self._lag.worst_s:.1f} s; the machine is overloaded")
         return problems
+
+    async def settlement(self, start_unix_s: int, end_unix_s: int) -> SettlementDocument:
+        """See Site."""
+        records = await self._ledger.reports.periods(start_unix_s, end_unix_s)
+        plan = self._settling
+        sums = [totals(records, scope, plan.efficiency, plan.max_disagreement) for scope in scopes(records)]
+        return SettlementDocument(plan.view(), sums, records)
 
     # -- control
 
@@ -234,6 +249,10 @@ class LiveSite:
         """The device's facts, with those of its connection and of its work."""
         work = self._router.memory.known(unit.id)
         channel = self._router.by_unit.get(unit.id)
+        hashrate_hps = vardiff.proven_hps(channel.vardiff, self._router.policy, now_s) if channel is not None else None
+        proven = (
+            None if channel is None or hashrate_hps is None else self._share_power(unit.id, channel.vardiff, hashrate_hps, now_s)
+        )
         last_share_s = channel.last_share_s if channel is not None else None
         if last_share_s is None and work is not None:
             last_share_s = work.last_share_s
@@ -241,11 +260,20 @@ class LiveSite:
             unit,
             connected=channel is not None,
             pool=channel.session.pool if channel is not None and channel.session is not None else None,
-            hashrate_shares_hps=vardiff.proven_hps(channel.vardiff, self._router.policy, now_s) if channel is not None else None,
+            hashrate_shares_hps=hashrate_hps,
             difficulty=channel.current.difficulty if channel is not None and channel.current is not None else None,
             share_age_s=now_s - last_share_s if last_share_s is not None else None,
             accepted=work.accepted if work is not None else 0,
             rejected=work.rejected + work.refused if work is not None else 0,
             user_agent=channel.user_agent if channel is not None else None,
             stratum_version=channel.stratum_version if channel is not None else None,
+            power_shares_w=None if proven is None else proven.power_w,
+            power_shares_low_w=None if proven is None else proven.low_w,
+            power_shares_high_w=None if proven is None else proven.high_w,
         )
+
+    def _share_power(self, unit_id: str, known: vardiff.Vardiff, hashrate_hps: float, now_s: float) -> SharePower | None:
+        """What its shares prove of a unit's power: an estimate that fades with the policy's time constant."""
+        rate_per_s = hashrate_hps / (known.difficulty * vardiff.HASHES_PER_DIFFICULTY)
+        shares = effective_shares(rate_per_s, self._router.policy.tau_s, now_s - known.started_s)
+        return self._settling.share_power(unit_id, hashrate_hps, shares)

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from proxy.checks.report import Report
+from proxy.checks.signals import check_signal_files
 from proxy.config import SiteConfig
 from proxy.descriptors import descriptors_needed
 from proxy.errors import ConfigError
@@ -28,6 +29,7 @@ def check_host(config: SiteConfig, report: Report) -> None:
     for index, pool in enumerate(config.pools):
         if pool.tls_ca is not None:
             _authority(Path(pool.tls_ca), f"pools[{index}].tls_ca", report)
+    check_signal_files(config, report)
     _data_dir(Path(config.site.data_dir), report)
     _descriptors(config, report)
     url = config.ledger.url or ""

@@ -87,4 +87,15 @@ def _absolute(config: SiteConfig, folder: Path) -> SiteConfig:
     )
     pools = [msgspec.structs.replace(pool, tls_ca=resolved(pool.tls_ca)) for pool in config.pools]
     site = msgspec.structs.replace(config.site, data_dir=resolved(config.site.data_dir))
-    return msgspec.structs.replace(config, site=site, listen=listen, pools=pools, units_file=resolved(config.units_file))
+    mqtt, openadr, opcua = config.signals.mqtt, config.signals.openadr, config.signals.opcua
+    signals = msgspec.structs.replace(
+        config.signals,
+        mqtt=msgspec.structs.replace(mqtt, password_file=resolved(mqtt.password_file), tls_ca=resolved(mqtt.tls_ca)),
+        openadr=msgspec.structs.replace(
+            openadr, client_secret_file=resolved(openadr.client_secret_file), tls_ca=resolved(openadr.tls_ca)
+        ),
+        opcua=msgspec.structs.replace(opcua, certificate=resolved(opcua.certificate), key=resolved(opcua.key)),
+    )
+    return msgspec.structs.replace(
+        config, site=site, listen=listen, pools=pools, signals=signals, units_file=resolved(config.units_file)
+    )

@@ -13,6 +13,7 @@ from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
 from proxy.checks.planner import check_planner
 from proxy.checks.pools_v2 import check_v2_pool
 from proxy.checks.report import Report
+from proxy.checks.signals import check_signals
 from proxy.config import Pool, SiteConfig
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -21,7 +22,7 @@ _LEDGER_URLS = ("sqlite:///", "postgresql+psycopg://")
 
 def check_rules(config: SiteConfig, report: Report) -> None:
     """Run every rule over a site. Mistakes and warnings end in `report`."""
-    for rule in (_listen, _pools, _vardiff, _heat, check_planner, _api, _ledger, check_fleet, check_modbus):
+    for rule in (_listen, _pools, _vardiff, _heat, check_planner, _api, _ledger, check_fleet, check_modbus, check_signals):
         rule(config, report)
 
 
