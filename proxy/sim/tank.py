@@ -13,6 +13,8 @@ from proxy.config_base import Table
 from proxy.sim.plant import WATER_J_PER_KG_K
 
 LAYERS = 20
+# Water that is warmer than the return by less than this serves nobody.
+LEAST_WARMTH_K = 5.0
 
 
 class TankSpec(Table, frozen=True, kw_only=True):
@@ -49,32 +51,27 @@ class Tank:
 
     def step(self, dt_s: float, plant_w_per_k: float, plant_supply_c: float, load_w: float, return_c: float) -> TankFlow:
         """Let `dt_s` pass with the plant's water (`plant_w_per_k` at `plant_supply_c`) and a network that asks `load_w`."""
-        top_c = plant_supply_c if plant_w_per_k > 0 else self.layers_c[0]
-        # The network mixes down to its set-point and pumps more where the water is cooler, up to twice the plant's flow.
-        warmest_c = max(min(top_c, self.layers_c[0]), return_c + 1.0)
-        drawn_w_per_k = min(load_w / (warmest_c - return_c), 2.0 * plant_w_per_k + 1.0)
-        surplus = plant_w_per_k - drawn_w_per_k
-        if surplus >= 0.0:
-            served_c = top_c
-            bottom_c = self._push_down(surplus * dt_s, plant_supply_c)
+        plant_part_w = plant_w_per_k * max(plant_supply_c - return_c, 0.0)
+        if plant_part_w >= load_w:
+            # Served by the plant alone; what it circulates beyond that charges the tank from the top.
+            drawn_w_per_k = load_w / max(plant_supply_c - return_c, 1e-9)
+            surplus = plant_w_per_k - drawn_w_per_k
+            bottom_c = self._push(surplus * dt_s, plant_supply_c, range(LAYERS))
+            delivered_w, served_c = load_w, plant_supply_c
             plant_return_c = (drawn_w_per_k * return_c + surplus * bottom_c) / max(plant_w_per_k, 1e-9)
         else:
-            risen_c = self._push_up(-surplus * dt_s, return_c)
-            served_c = (plant_w_per_k * plant_supply_c - surplus * risen_c) / drawn_w_per_k
+            # The rest comes from the tank's top, while it is warm, at no more than the plant's own flow.
+            warmth_k = max(self.layers_c[0] - return_c, LEAST_WARMTH_K)
+            from_tank = min((load_w - plant_part_w) / warmth_k, max(plant_w_per_k, 1.0))
+            risen_c = self._push(from_tank * dt_s, return_c, range(LAYERS - 1, -1, -1))
+            delivered_w = plant_part_w + from_tank * max(risen_c - return_c, 0.0)
+            served_c = return_c + delivered_w / max(plant_w_per_k + from_tank, 1e-9)
             plant_return_c = return_c
-        delivered_w = drawn_w_per_k * (served_c - return_c)
         self._lose(dt_s, return_c)
         return TankFlow(delivered_w, max(0.0, load_w - delivered_w), plant_return_c, served_c)
 
-    def _push_down(self, heat_j_per_k: float, hot_c: float) -> float:
-        """Let water of `hot_c` in at the top; the mean temperature of what leaves at the bottom."""
-        return self._push(heat_j_per_k, hot_c, range(LAYERS))
-
-    def _push_up(self, heat_j_per_k: float, cold_c: float) -> float:
-        """Let water of `cold_c` in at the bottom; the mean temperature of what leaves at the top."""
-        return self._push(heat_j_per_k, cold_c, range(LAYERS - 1, -1, -1))
-
     def _push(self, heat_j_per_k: float, entering_c: float, order: range) -> float:
+        """Let water of `entering_c` in at the first layer of `order`; the mean temperature of what leaves at the last one."""
         left_j_per_k, leaving_j = heat_j_per_k, 0.0
         last = order[-1]
         while left_j_per_k > 0.0:

@@ -16,6 +16,7 @@ from proxy.heat.control import HeatControl
 from proxy.heat.demand import HeatDemand, MeterReading
 from proxy.sim.plant import Plant
 from proxy.sim.tank import Tank
+from proxy.sim.twin.ahead import Ahead
 from proxy.sim.twin.books import Books
 from proxy.sim.twin.faults import Faults
 from proxy.sim.twin.fleet import TwinFleet
@@ -68,6 +69,8 @@ class Twin:
         self.gauges = Gauges(self.plant, scenario.plant.loop_meters, streams[6])
         self.tank = None if scenario.tank is None else Tank(scenario.tank, self.plant.supply_c, self.plant.spec.return_c)
         self._meter_names = {meter.place: meter.name for meter in site.meters if meter.measures == "heat"}
+        planned = site.heat.planner.enabled
+        self.ahead = Ahead(site, self.start_unix_s, self.weather, self.utility) if planned else None
         self.is_control_stopped = False
         self.control = self._new_control()
         self.faults = Faults(list(scenario.faults), self, streams[7])
@@ -133,6 +136,8 @@ class Twin:
         self._measure(dt_s, now_s)
         if not self.is_control_stopped:
             self.fleet.step(now_s, dt_s)
+            if self.ahead is not None:
+                self.ahead.step(now_s, self.control, self.fleet, self._tank_wh())
             if now_s >= self._next_tick_s:
                 self._next_tick_s = now_s + self.site.heat.control_period_s
                 began_s = time.perf_counter()
@@ -201,6 +206,9 @@ class Twin:
         if place == "boundary":
             self.control.meter(reading)
 
+    def _tank_wh(self) -> float | None:
+        return None if self.tank is None else self.tank.stored_wh(self.plant.spec.return_c)
+
     def _fail(self, now_s: float) -> None:
         """Units die by themselves now and then, and are repaired."""
         failures = self.loaded.scenario.failures
@@ -250,7 +258,8 @@ class Twin:
             return_c=plant.return_c,
             hottest_c=float(machines.outlet_c.max()),
             inlet_c=float(machines.inlet_c.mean()),
-            stored_wh=None if self.tank is None else self.tank.stored_wh(plant.spec.return_c),
+            stored_wh=self._tank_wh(),
+            served_w=plant.delivered_w if self.tank is None else self._flow.delivered_w,
             short_w=None if self.tank is None else self._flow.short_w,
             room_c=None if room is None else room.air_c,
             room_set_c=None if room is None else room.set_c(now_s / 3_600.0),

@@ -74,14 +74,16 @@ def _heat(twin: Twin) -> "Figure":
     scale, unit = _watts(twin)
     hours = record.hours[thin]
     top.plot(hours, record["power_w"][thin] / scale, color=GREY, lw=0.9, label="electrical power")
-    top.plot(hours, record["heat_w"][thin] / scale, color=RED, lw=1.3, label="heat delivered")
+    top.plot(
+        hours, record["heat_w"][thin] / scale, color=RED, lw=1.3, label="heat made" if twin.tank is not None else "heat delivered"
+    )
     top.step(hours, record["demand_w"][thin] / scale, color=BLUE, lw=1.2, where="post", label="heat demanded")
     if twin.tank is not None:
-        top.plot(hours, record["short_w"][thin] / scale, color=ORANGE, lw=1.0, label="not served from the tank")
+        top.plot(hours, record["served_w"][thin] / scale, color=GREEN, lw=1.3, label="served to the town")
     top.set_ylabel(unit)
     top.legend(loc="upper right", ncols=4, frameon=False)
     demand_w = record["demand_w"]
-    error = 100.0 * (record["heat_w"] - demand_w) / np.where(demand_w > 0, demand_w, np.nan)
+    error = 100.0 * (record["served_w"] - demand_w) / np.where(demand_w > 0, demand_w, np.nan)
     middle.axhspan(-1, 1, color=GREEN, alpha=0.15, lw=0)
     middle.plot(hours, error[thin], color=BLACK, lw=0.8)
     limit = min(max(3.0, float(np.nanpercentile(np.abs(error), 99.5)) * 1.2), 60.0) if np.isfinite(error).any() else 3.0

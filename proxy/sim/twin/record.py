@@ -15,6 +15,7 @@ class Record:
     COLUMNS = (
         "demand_w",
         "heat_w",
+        "served_w",
         "metered_w",
         "power_w",
         "setpoint_w",

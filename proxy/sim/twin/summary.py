@@ -62,8 +62,9 @@ def summarize(twin: Twin, seed: int, wall_s: float) -> Summary:
     record, step_s = twin.record, twin.step_s
     warm_up_s = min(score.WARM_UP_S, twin.hours * 1_200.0)
     demand_w = record["demand_w"]
-    true = score.tracking(step_s, demand_w, record["heat_w"], warm_up_s)
-    metered = score.tracking(step_s, demand_w, record["metered_w"], warm_up_s)
+    # With a tank the town is served from it, and the units follow the plan.
+    true = score.tracking(step_s, demand_w, record["served_w"], warm_up_s)
+    metered = None if twin.tank is not None else score.tracking(step_s, demand_w, record["metered_w"], warm_up_s)
     days = twin.hours / 24.0
     count = len(twin.machines)
     decisions_ms = [1_000.0 * each for each in record.decisions_s]
@@ -75,7 +76,7 @@ def summarize(twin: Twin, seed: int, wall_s: float) -> Summary:
         hours=twin.hours,
         units=count,
         rms=_round(true.rms),
-        rms_metered=_round(metered.rms),
+        rms_metered=None if metered is None else _round(metered.rms),
         within_1=_round(true.within_1, 4),
         within_2=_round(true.within_2, 4),
         worst=_round(true.worst),
