@@ -39,6 +39,7 @@ lint: $(DEV_STAMP)
 	@$(BIN)/python docs/tools/diagrams.py --check
 	@$(BIN)/python docs/tools/decisions_index.py --check
 	@$(BIN)/python docs/tools/sv2_codecs.py --check
+	@$(BIN)/python docs/tools/modbus_map.py --check
 	@echo "lint passed"
 
 docs: $(DEV_STAMP)
@@ -46,6 +47,7 @@ docs: $(DEV_STAMP)
 	@$(BIN)/python docs/tools/diagrams.py
 	@$(BIN)/python docs/tools/decisions_index.py
 	@$(BIN)/python docs/tools/sv2_codecs.py
+	@$(BIN)/python docs/tools/modbus_map.py
 
 bench: $(DEV_STAMP)
 	@for bench in $$(ls tests/bench/bench_*.py deploy/bench/*.py 2>/dev/null); do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done

@@ -48,6 +48,13 @@ def test_every_site_file_in_the_documentation_loads(text, tmp_path):
     assert load_site(tmp_path / "site.toml").config.pools
 
 
+@pytest.mark.parametrize("text", blocks("toml", "part"))
+def test_every_part_of_a_site_file_in_the_documentation_loads(text, tmp_path):
+    pool = '[[pools]]\nname = "main"\nurl = "stratum+ssl://pool.example:443"\nuser = "account"\n'
+    (tmp_path / "site.toml").write_text(text + pool, encoding="utf-8")
+    assert load_site(tmp_path / "site.toml").config.pools
+
+
 @pytest.mark.parametrize("words", commands())
 def test_every_command_in_the_documentation_can_be_typed(words):
     names, _, rest = cli.app.parse_commands(words)
@@ -70,7 +77,7 @@ def test_every_link_leads_somewhere(page):
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("tool", ["config_reference", "diagrams", "decisions_index"])
+@pytest.mark.parametrize("tool", ["config_reference", "diagrams", "decisions_index", "modbus_map"])
 def test_generated_pages_are_up_to_date(tool):
     run = subprocess.run(
         [sys.executable, f"docs/tools/{tool}.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -23,6 +23,7 @@ from proxy.config import ModbusSignal
 from proxy.events import EventLog
 from proxy.heat.mbap import ExcCodes, Frame, FrameBuffer, FrameError, Messages, ModbusPDU
 from proxy.heat.signals.modbus_desk import Desk, Refused
+from proxy.heat.signals.modbus_map import Refusal
 from proxy.heat.signals.port import SignalPort
 from proxy.heat.signals.status import SignalStatus
 
@@ -187,7 +188,12 @@ class ModbusServer:
             return self._refuse(client, frame, ExcCodes.ILLEGAL_FUNCTION, f"function {frame.function_code} is not offered")
         request = self._messages.decode(frame)
         if request is None or not _is_whole(frame, request):
-            return self._refuse(client, frame, ExcCodes.ILLEGAL_VALUE, f"a request of function {frame.function_code} is malformed")
+            reason = f"a request of function {frame.function_code} is malformed"
+            if frame.function_code in (WRITE_ONE, WRITE_MANY):
+                refused = Refused(ExcCodes.ILLEGAL_VALUE, Refusal.MALFORMED, reason)
+                self.desk.note_refused(client.host, refused, self._clock())
+                return self._messages.encode_exception(frame, refused.code)
+            return self._refuse(client, frame, ExcCodes.ILLEGAL_VALUE, reason)
         done = self._do(client, request)
         if isinstance(done, Refused):
             return self._messages.encode_exception(frame, done.code)
@@ -198,6 +204,7 @@ class ModbusServer:
         if isinstance(request, ReadHoldingRegistersRequest):
             words = self.desk.read(request.address, request.count, now_s, now_unix_s)
             if isinstance(words, Refused):
+                self.status.refused(f"{client.host}: {words.reason}")
                 return words
             is_input = request.function_code == READ_INPUT
             return ReadInputRegistersResponse(registers=words) if is_input else ReadHoldingRegistersResponse(registers=words)

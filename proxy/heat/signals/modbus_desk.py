@@ -114,10 +114,14 @@ class Desk:
         if refused is None:
             self._status.accepted()
             return None
+        self.note_refused(host, refused, now_s)
+        return refused
+
+    def note_refused(self, host: str, refused: Refused, now_s: float) -> None:
+        """Count a write that had no effect, and tell why."""
         self._refusals += 1
         self._last_refusal, self._refused_s = refused.refusal, now_s
         self._status.refused(f"{host}: {refused.reason}", is_told=refused.refusal is Refusal.NOT_FOLLOWED)
-        return refused
 
     def watch(self, now_s: float) -> None:
         """Tell of a master that fell silent, or is back. Call it about once a second."""

@@ -146,7 +146,9 @@ WRITABLE = (
     Entry(8, "outdoor", "f32", "C", "Outdoor temperature for the heat curve; need not be written"),
 )
 REPORTED = (
-    Entry(100, "alive", "u16", "", "The site's alive counter: one more with every control cycle", lambda r, _: r.alive % 0x10000),
+    Entry(
+        100, "site_alive", "u16", "", "The site's alive counter: one more with every control cycle", lambda r, _: r.alive % 0x10000
+    ),
     Entry(
         101, "quality", "u16", "", "Of heat: 0 unknown, 1 measured, 2 summed, 3 estimated", lambda r, _: _member(Quality, r.quality)
     ),

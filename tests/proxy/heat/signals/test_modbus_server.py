@@ -216,6 +216,7 @@ async def test_a_malformed_request_is_refused_with_exception_3(message: bytes) -
     async with serving() as rig:
         answer = await rig.raw(frame(message))
         assert answer[7:] == bytes((message[0] | 0x80, 3))
+        assert rig.status.view().refused > 0
         assert rig.port.accepted == []
 
 
