@@ -220,15 +220,17 @@ class Outlook:
         try:
             while True:
                 self._wake = trio.Event()
-                if self._fleet.swept_all and (self._has_news or trio.current_time() >= due_s):
-                    self._has_news = False
-                    await self._renew()
-                    due_s = trio.current_time() + self._heat.planner.period_s
-                    self.guide(self._wall_clock())
-                    await trio.sleep(PAUSE_S)
-                if self._has_news and self._fleet.swept_all:
-                    continue
-                with trio.move_on_after(GUIDE_PERIOD_S):
+                wait_s = GUIDE_PERIOD_S
+                if self._fleet.swept_all:
+                    if self._has_news or trio.current_time() >= due_s:
+                        self._has_news = False
+                        await self._renew()
+                        due_s = trio.current_time() + self._heat.planner.period_s
+                        self.guide(self._wall_clock())
+                        await trio.sleep(PAUSE_S)
+                        continue
+                    wait_s = min(wait_s, due_s - trio.current_time())
+                with trio.move_on_after(wait_s):
                     await self._wake.wait()
                 self.guide(self._wall_clock())
         finally:
