@@ -22,7 +22,9 @@ from proxy.downstream.v1 import Identity, MinerServer, MinerSession
 from proxy.downstream.v2 import DeviceServer, DeviceSession, device_mask
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
+from proxy.heat.meters.poll import MeterPoller
 from proxy.heat.outlook import Outlook
+from proxy.heat.settling import Settling
 from proxy.heat.signals.board import SignalBoard
 from proxy.ledger.ledger import Ledger
 from proxy.ports import identity_of, ports_of
@@ -96,6 +98,17 @@ class App:
         if config.heat.planner.enabled and config.heat.enabled and config.units:
             self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock)
             self.heat.add_alarm_source(self.outlook.alarms)
+        self.settling = Settling(
+            config,
+            heat=self.heat,
+            meters=self.heat.bank,
+            fleet=self.fleet,
+            ledger=self.ledger,
+            events=self.events,
+            wall_clock=wall_clock,
+        )
+        self.heat.add_alarm_source(self.settling.alarms)
+        self.meters = MeterPoller(config.meters, self.heat.bank, self.events, wall_clock)
         self.pools = [self.make_pool(pool) for pool in config.pools]
         self.assigner = Assigner(
             self.router,
@@ -150,6 +163,7 @@ class App:
             heat=self.heat,
             outlook=self.outlook,
             signals=self.signals.views,
+            settling=self.settling,
             lag=self.lag,
             certificate=self.identity,
             reload=self.reloader.reload,
@@ -196,6 +210,8 @@ class App:
                 if self.config.units:
                     nursery.start_soon(supervised, "fleet", self.fleet.run)
                     nursery.start_soon(supervised, "heat", self.heat.run)
+                    nursery.start_soon(supervised, "meters", self.meters.run)
+                    nursery.start_soon(supervised, "settling", self.settling.run)
                     for name, task in self.signals.tasks():
                         nursery.start_soon(supervised, name, task)
                 if self.outlook is not None:

@@ -22,7 +22,7 @@ from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_
 from proxy.heat.signals.rest import decode_demand, decode_meter
 from proxy.heat.totals import SettlementDocument, scopes, totals
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.records import AuditRecord
+from proxy.ledger.records import HASHES_PER_DIFFICULTY, AuditRecord
 from proxy.telemetry.lag import LoopLag
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool
@@ -274,6 +274,6 @@ class LiveSite:
 
     def _share_power(self, unit_id: str, known: vardiff.Vardiff, hashrate_hps: float, now_s: float) -> SharePower | None:
         """What its shares prove of a unit's power: an estimate that fades with the policy's time constant."""
-        rate_per_s = hashrate_hps / (known.difficulty * vardiff.HASHES_PER_DIFFICULTY)
+        rate_per_s = hashrate_hps / (known.difficulty * HASHES_PER_DIFFICULTY)
         shares = effective_shares(rate_per_s, self._router.policy.tau_s, now_s - known.started_s)
         return self._settling.share_power(unit_id, hashrate_hps, shares)

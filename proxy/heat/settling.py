@@ -92,8 +92,9 @@ class Settling:
     ) -> None:
         """Reads nothing yet: `run` asks the ledger where it left off."""
         self.plan = plan_of(site)
-        self._settings = site.settlement
-        self._efficiency = site.heat.thermal_efficiency
+        self.efficiency = site.heat.thermal_efficiency
+        self.max_disagreement = site.settlement.max_disagreement
+        self._supply_tolerance_k = site.settlement.supply_tolerance_k
         self._plant_tau_s = site.heat.plant_tau_s
         self._heat = heat
         self._meters = meters
@@ -157,9 +158,7 @@ class Settling:
         """Take one look at the plant; completed minutes go to the ledger."""
         now_unix_s = self._wall_clock()
         images = self._fleet.image(trio.current_time())
-        looks = looks_of(
-            self.plan, self._heat, self._meters, images, self._efficiency, self._settings.supply_tolerance_k, now_unix_s
-        )
+        looks = looks_of(self.plan, self._heat, self._meters, images, self.efficiency, self._supply_tolerance_k, now_unix_s)
         for name, seen in looks.items():
             for record in self._minutes[name].add(seen, now_unix_s):
                 self._ledger.record_metering(record)
@@ -291,7 +290,7 @@ class Settling:
             stored_wh=under_way_w * self._plant_tau_s / 3_600.0,
         )
         floor_wh = PROOF_FLOOR * place.max_w * self.plan.period_s / 3_600.0
-        return proof_view(record, evidence, self._efficiency, self._settings.max_disagreement, floor_wh)
+        return proof_view(record, evidence, self.efficiency, self.max_disagreement, floor_wh)
 
     def _tell(self, place: Place, view: ProofView) -> None:
         before = self._proofs.get(place.name)

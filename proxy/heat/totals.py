@@ -11,6 +11,7 @@ from proxy.heat import proof
 from proxy.heat.proof import Evidence, Gap
 from proxy.heat.spans import MEASURED, QUALITIES, SUMMED
 from proxy.ledger.records import PeriodRecord, PoolWork
+from proxy.views import SettlementView
 
 METERED = frozenset({MEASURED, SUMMED})
 
@@ -47,6 +48,18 @@ class Totals(msgspec.Struct, frozen=True):
     proof_interval: float | None
     proof_between: str | None
     proof_cause: str | None
+
+
+class SettlementDocument(msgspec.Struct, frozen=True):
+    """Newest revisions of the periods that begin in [from, to), by time and scope; totals for the site and each loop.
+
+    `state` is where settlement stands now: `head` is the newest digest of the chain of all records, and `proofs` judges the newest
+    closed period.
+    """
+
+    state: SettlementView
+    totals: list[Totals]
+    periods: list[PeriodRecord]
 
 
 def is_whole(record: PeriodRecord) -> bool:

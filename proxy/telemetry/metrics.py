@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.views import MeterView, PlanView, PoolView, SignalView, SiteView, UnitView
+from proxy.views import MeterView, PlanView, PoolView, ProofView, SettlementView, SignalView, SiteView, UnitView
 
 PREFIX = "thermostratum_"
 LADDER_STATES = ("LIVE", "HOLD", "FALLBACK", "LIMIT", "STOP")
@@ -283,6 +283,43 @@ METER_SERIES: tuple[Series[MeterView], ...] = (
     Series("meter_failures_total", "counter", "Times it was asked without a usable answer.", _value(lambda m: m.failures)),
 )
 
+SETTLEMENT_SERIES: tuple[Series[SettlementView], ...] = (
+    Series("settlement_periods_total", "counter", "Settlement records closed by this process.", _value(lambda s: s.closed)),
+    Series("settlement_revisions_total", "counter", "Settlement records corrected by a revision.", _value(lambda s: s.revised)),
+    Series(
+        "settlement_incomplete_total",
+        "counter",
+        "Settlement records closed with a gap in heat or electricity.",
+        _value(lambda s: s.incomplete),
+    ),
+    Series("settlement_rows", "gauge", "Rows of the settlement chain.", _value(lambda s: s.rows)),
+    Series(
+        "settlement_overdue_seconds",
+        "gauge",
+        "How long the oldest period that should be closed has waited.",
+        _value(lambda s: s.overdue_s),
+    ),
+)
+
+PROOF_SERIES: tuple[Series[ProofView], ...] = (
+    Series(
+        "proof_disagreement_ratio",
+        "gauge",
+        "How far work, electricity, telemetry and heat are apart at most, as a part of their mean, in the newest period.",
+        _value(lambda p: None if p.disagreement is None else abs(p.disagreement)),
+    ),
+    Series("proof_interval_ratio", "gauge", "What their errors explain of it (95 %).", _value(lambda p: p.interval)),
+    Series(
+        "proof_disagrees",
+        "gauge",
+        "1 while they tell different stories.",
+        _value(lambda p: None if p.agrees is None else not p.agrees),
+    ),
+    Series(
+        "proof_work_energy_watt_hours", "gauge", "Energy that the work of the newest period proves.", _value(lambda p: p.work_wh)
+    ),
+)
+
 UNIT_SERIES: tuple[Series[UnitView], ...] = (
     Series("unit_connected", "gauge", "1 while the unit's Stratum connection is open.", _value(lambda u: u.connected)),
     Series("unit_fault", "gauge", "1 while the unit is in fault.", _value(lambda u: u.fault is not None)),
@@ -290,6 +327,9 @@ UNIT_SERIES: tuple[Series[UnitView], ...] = (
     Series("unit_level_observed", "gauge", "Power level the unit reports.", _value(lambda u: u.level_observed)),
     Series("unit_power_commanded_watts", "gauge", "Wall power of the commanded level.", _value(lambda u: u.power_commanded_w)),
     Series("unit_power_watts", "gauge", "Wall power the unit reports.", _value(lambda u: u.power_w)),
+    Series(
+        "unit_power_proven_watts", "gauge", "Wall power its shares prove by its model's J/TH.", _value(lambda u: u.power_shares_w)
+    ),
     Series(
         "unit_hashrate_hashes_per_second",
         "gauge",
@@ -342,6 +382,12 @@ class SiteCollector(Collector):
         signals = [((_label(signal.name),), signal) for signal in self._site.signals]
         for signal_series in SIGNAL_SERIES if signals else ():
             yield from _families(signal_series, signals, ("signal",))
+        settlement = self._site.settlement
+        for settlement_series in SETTLEMENT_SERIES if settlement is not None else ():
+            yield from _families(settlement_series, [((), settlement)] if settlement is not None else [], ())
+        proofs = [((_label(proof.scope),), proof) for proof in settlement.proofs] if settlement is not None else []
+        for proof_series in PROOF_SERIES if proofs else ():
+            yield from _families(proof_series, proofs, ("scope",))
         meters = [((_label(meter.place), _label(meter.name), meter.measures), meter) for meter in self._site.meters]
         for meter_series in METER_SERIES if meters else ():
             yield from _families(meter_series, meters, METER_LABELS)
@@ -384,6 +430,8 @@ def reference() -> str:
         (POOL_SERIES, ("pool",)),
         (SIGNAL_SERIES, ("signal",)),
         (METER_SERIES, METER_LABELS),
+        (SETTLEMENT_SERIES, ()),
+        (PROOF_SERIES, ("scope",)),
         (UNIT_SERIES, ("loop", "unit")),
     ):
         for series in table:

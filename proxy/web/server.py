@@ -16,7 +16,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from proxy.errors import ConfigError
-from proxy.web import controls, pages, planning, reads
+from proxy.web import controls, pages, planning, reads, settlement
 from proxy.web.auth import Access, Guard
 from proxy.web.context import WebContext
 from proxy.web.history import sample_of
@@ -40,7 +40,14 @@ def build_app(web: WebContext) -> Litestar:
         "key": SecurityScheme(type="apiKey", name="X-API-Key", security_scheme_in="header", description="the same key"),
     }
     return Litestar(
-        route_handlers=[*reads.HANDLERS, *controls.HANDLERS, *planning.HANDLERS, *pages.HANDLERS, pages.live_handler(web)],
+        route_handlers=[
+            *reads.HANDLERS,
+            *controls.HANDLERS,
+            *planning.HANDLERS,
+            *settlement.HANDLERS,
+            *pages.HANDLERS,
+            pages.live_handler(web),
+        ],
         dependencies={"web": Provide(lambda: web, sync_to_thread=False)},
         guards=[guard],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -6,6 +6,7 @@ import msgspec
 
 from proxy import config
 from proxy.events import EventLog
+from proxy.heat.totals import SettlementDocument
 from proxy.views import PlanBlocks, SiteView, UnitView
 
 
@@ -80,4 +81,8 @@ class Site(Protocol):
 
     async def reload(self, actor: str) -> list[str]:
         """Read the configuration again and apply it. Problems, one a line; when there are any, nothing was changed."""
+        ...
+
+    async def settlement(self, start_unix_s: int, end_unix_s: int) -> SettlementDocument:
+        """Settled periods that begin in [start, end). StoreError when the ledger cannot be read."""
         ...

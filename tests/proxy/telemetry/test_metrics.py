@@ -12,6 +12,8 @@ from proxy.telemetry.metrics import (
     METER_SERIES,
     POOL_SERIES,
     PREFIX,
+    PROOF_SERIES,
+    SETTLEMENT_SERIES,
     SITE_SERIES,
     UNIT_SERIES,
     WEB_SERIES,
@@ -91,12 +93,13 @@ def test_codes_of_a_hostile_pool_stay_bounded_and_printable() -> None:
     assert all(len(code) <= 64 and code.isprintable() for code in codes)
 
 
+TABLES = (SITE_SERIES, POOL_SERIES, METER_SERIES, SETTLEMENT_SERIES, PROOF_SERIES, UNIT_SERIES)
+
+
 def test_names_follow_the_house_rule() -> None:
-    names = [series.name for table in (SITE_SERIES, POOL_SERIES, METER_SERIES, UNIT_SERIES) for series in table] + [
-        name for name, *_ in WEB_SERIES
-    ]
+    names = [series.name for table in TABLES for series in table] + [name for name, *_ in WEB_SERIES]
     assert len(names) == len(set(names))
-    for table in (SITE_SERIES, POOL_SERIES, METER_SERIES, UNIT_SERIES):
+    for table in TABLES:
         for series in table:
             assert re.fullmatch(r"[a-z][a-z0-9_]+", series.name)
             assert (series.kind == "counter") == series.name.endswith("_total"), series.name
@@ -104,9 +107,7 @@ def test_names_follow_the_house_rule() -> None:
 
 
 def test_every_scraped_name_is_in_the_tables() -> None:
-    known = {PREFIX + series.name for table in (SITE_SERIES, POOL_SERIES, METER_SERIES, UNIT_SERIES) for series in table} | {
-        PREFIX + name for name, *_ in WEB_SERIES
-    }
+    known = {PREFIX + series.name for table in TABLES for series in table} | {PREFIX + name for name, *_ in WEB_SERIES}
     seen = {name for name, _ in scrape(FakeSite(Clock()).view(), FakeSite(Clock()).units()) if name.startswith(PREFIX)}
     assert {name for name in seen if not name.endswith("_created")} <= known
 

@@ -8,14 +8,17 @@ from collections.abc import Callable
 import msgspec
 
 from proxy import config
+from proxy.errors import StoreError
 from proxy.events import EventLog
 from proxy.heat.demand import DemandAccepted, DemandRefused, MeterAccepted, MeterRefused
 from proxy.heat.forecast import ForecastRefused, Forecasts, ForecastTaken, Limits, Sent, TankReading, TankTaken
 from proxy.heat.plan import Plan
 from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
-from proxy.views import HeatView, PlanBlocks, PlanView, PoolView, ShareTotals, SiteView, UnitView
+from proxy.heat.totals import SettlementDocument, scopes, totals
+from proxy.views import HeatView, PlanBlocks, PlanView, PoolView, SettlementView, ShareTotals, SiteView, UnitView
 from tests.support.plans import fake_plan
+from tests.support.settled import fake_periods, fake_proofs
 
 KEYS = {"viewer": "viewer-key-1", "utility": "utility-key-2", "operator": "operator-key-3"}
 LOOPS = (("loop-1", 60), ("loop-2", 60), ("loop-3", 60), ("loop-4", 48))
@@ -49,6 +52,7 @@ class FakeSite:
         self.last_sequence = 41
         self.limit_w: float | None = None
         self.breaks = False
+        self.has_ledger = True
         self.step_at_unix_s: float | None = None
         self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
         self.plans = True
@@ -194,10 +198,16 @@ class FakeSite:
                 decision_s=0.0041,
             ),
             plan=self._plan(now) if self.plans else None,
+            settlement=self._settled(),
             pools=self._pools(now),
             unit_states=dict(Counter(unit.state for unit in units)),
             ledger_state="ok",
             loop_lag_s=0.0012,
+        )
+
+    def _settled(self) -> SettlementView:
+        return SettlementView(
+            900, int(START_UNIX_S), closed=40, revised=2, incomplete=1, rows=42, head="ab" * 32, proofs=fake_proofs()
         )
 
     def _plan(self, now: float) -> PlanView:
@@ -332,3 +342,9 @@ class FakeSite:
     async def reload(self, actor: str) -> list[str]:
         self.actions.append(("reload", actor))
         return list(self.problems)
+
+    async def settlement(self, start_unix_s: int, end_unix_s: int) -> SettlementDocument:
+        if not self.has_ledger:
+            raise StoreError("ledger cannot be read: database is locked")
+        records = fake_periods(start_unix_s, min(end_unix_s, int(self._clock())))
+        return SettlementDocument(self._settled(), [totals(records, scope, EFFICIENCY, 0.1) for scope in scopes(records)], records)
