@@ -83,7 +83,7 @@ def limit_until(sent: Limit, now_unix_s: float) -> float:
         raise Refusal("a limit must end; send valid_until_unix_s")
     left_s = sent.valid_until_unix_s - now_unix_s
     if not left_s > 0:
-        raise Refusal(f"the limit ended {-left_s:,.0f} s ago; compare both clocks (NTP)")
+        raise Refusal(f"the limit ended {abs(left_s):,.0f} s ago; compare both clocks (NTP)")
     if left_s > MAX_LIMIT_S:
         raise Refusal(f"the limit would hold for {left_s:,.0f} s; at most {MAX_LIMIT_S:,.0f}, in unix seconds; renew it instead")
     return sent.valid_until_unix_s

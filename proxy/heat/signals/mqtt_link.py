@@ -6,7 +6,7 @@ A link lives once: after any failure it is to be thrown away.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 import trio
@@ -37,6 +37,7 @@ BURST = 40.0
 MESSAGES_PER_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
 FAILURE = 0x80  # reason codes from here on
+Queued = TypeVar("Queued")
 
 _WORDS = {
     ReasonCode.BAD_USERNAME_OR_PASSWORD: "bad user or password; check signals.mqtt.user and password_file",
@@ -107,6 +108,7 @@ class Link:
         self._keep_alive_s = keep_alive_s
         self._machine = MQTTClientStateMachine()
         self._frames = Frames()
+        self._early: list[MQTTPacket] = []  # came in one piece with the broker's welcome
         self._writing = trio.Lock()
         self._waiting: dict[int, tuple[trio.Event, list[ReasonCode]]] = {}
         self._heard_s = trio.current_time()
@@ -132,10 +134,13 @@ class Link:
             properties={PropertyType.MAXIMUM_PACKET_SIZE: MAX_PACKET_BYTES, PropertyType.RECEIVE_MAXIMUM: 20},
         ).encode(out)
         await self._send(bytes(out))
-        while self._machine.state is MQTTClientState.CONNECTING:
-            for packet in await self._receive():
-                if isinstance(packet, MQTTConnAckPacket) and packet.reason_code >= FAILURE:
-                    raise LinkLost(f"the broker refused us: {_words(packet.reason_code)}")
+        while not self._early:
+            self._early = await self._receive()
+        welcome = self._early.pop(0)
+        if not isinstance(welcome, MQTTConnAckPacket):
+            raise LinkLost("the broker did not answer to our CONNECT")
+        if welcome.reason_code >= FAILURE:
+            raise LinkLost(f"the broker refused us: {_words(welcome.reason_code)}")
         asked_s = self._machine.keep_alive  # the broker's own wish; the library leaves None where it has none
         self._keep_alive_s = asked_s or self._keep_alive_s
 
@@ -147,7 +152,8 @@ class Link:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_alive)
             while True:
-                for packet in await self._receive():
+                packets, self._early = self._early or await self._receive(), []
+                for packet in packets:
                     if isinstance(packet, MQTTPublishPacket):
                         await self._throttle()
                         handle(_message(packet))
@@ -157,7 +163,8 @@ class Link:
     async def subscribe(self, topics: Sequence[str]) -> None:
         """Follow topics; stored messages come marked as such. Raises LinkLost when the broker refuses one."""
         wanted = [Subscription(topic, max_qos=QoS.AT_LEAST_ONCE, retain_as_published=False) for topic in topics]
-        for topic, code in zip(topics, await self._answered(self._machine.subscribe(wanted)), strict=True):
+        packet_id = self._queued(lambda: self._machine.subscribe(wanted))
+        for topic, code in zip(topics, await self._answered(packet_id), strict=True):
             if code >= FAILURE:
                 raise LinkLost(f"the broker does not let us read {topic}: {_words(code)}")
 
@@ -171,12 +178,8 @@ class Link:
         if correlation is not None:
             properties[PropertyType.CORRELATION_DATA] = correlation
         qos = min(QoS.AT_LEAST_ONCE, self._machine.cap.qos)
-        try:
-            packet_id = self._machine.publish(
-                topic, body, qos=qos, retain=retain and self._machine.cap.retain, properties=properties
-            )
-        except MQTTException as error:
-            raise LinkLost(str(error)) from error
+        keep = retain and self._machine.cap.retain
+        packet_id = self._queued(lambda: self._machine.publish(topic, body, qos=qos, retain=keep, properties=properties))
         if packet_id is None:
             await self._flush()
             return
@@ -194,6 +197,14 @@ class Link:
             except LinkLost:
                 pass
             await trio.aclose_forcefully(self._stream)
+
+    @staticmethod
+    def _queued(act: Callable[[], Queued]) -> Queued:
+        """Let the state machine queue a packet. Raises LinkLost when the broker has taken leave meanwhile."""
+        try:
+            return act()
+        except MQTTException as error:
+            raise LinkLost(str(error)) from error
 
     async def _answered(self, packet_id: int) -> list[ReasonCode]:
         """Send what is queued, and give the broker's reason codes to this packet."""
@@ -231,7 +242,7 @@ class Link:
             if now_s - self._heard_s > 1.5 * self._keep_alive_s:
                 raise LinkLost(f"the broker has been silent for {now_s - self._heard_s:.0f} s")
             if now_s - min(self._sent_s, self._heard_s) >= self._keep_alive_s / 2:
-                self._machine.ping()
+                self._queued(self._machine.ping)
                 await self._flush()
 
     async def _throttle(self) -> None:

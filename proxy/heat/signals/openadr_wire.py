@@ -13,7 +13,11 @@ import msgspec
 BEGINNING_S = -math.inf
 # The specification writes infinity as P9999Y.
 _INFINITE_YEARS = 1_000
-_DURATION = re.compile(r"P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)([DW]))?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+_DURATION = re.compile(
+    r"P(?=\d|T\d)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)([DW]))?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII
+)
+
+MAX_DURATION = 64
 
 Value = float | bool | str | dict[str, float]
 
@@ -153,7 +157,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 def seconds(text: str) -> float:
     """An ISO 8601 duration in seconds, P9999Y as infinity. Raises Unusable; months and years have no length of their own."""
-    match = _DURATION.fullmatch(text)
+    match = _DURATION.fullmatch(text) if len(text) <= MAX_DURATION else None
     if match is None:
         raise Unusable(f'"{text[:40]}" is no duration, such as PT15M')
     years, months, days, unit, hours, minutes, rest = match.groups()
