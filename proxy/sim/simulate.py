@@ -86,6 +86,8 @@ def _tell(twin: Twin, summary: Summary, written: list[Path]) -> None:
     if written:
         lines.append(f"pictures   {', '.join(str(path) for path in written)}")
     lines.append(f"took       {summary.wall_s:.1f} s for {twin.hours:g} h")
+    if summary.room is not None:
+        del lines[:2]  # what one unit of two levels makes of a wish for 317 W is no figure: the room averages it
     console = Console(stderr=True)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

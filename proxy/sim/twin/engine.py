@@ -205,6 +205,8 @@ class Twin:
     def _take(self, place: str, reading: MeterReading) -> None:
         if place == "boundary":
             self.control.meter(reading)
+        elif place in self._meter_names:
+            self.control.bank.take(self._meter_names[place], reading, self.now_unix_s)
 
     def _tank_wh(self) -> float | None:
         return None if self.tank is None else self.tank.stored_wh(self.plant.spec.return_c)

@@ -235,10 +235,12 @@ class Machines:
 
     def boot(self, k: int, now_s: float) -> None:
         """It starts on the level it is set to, by command or because its mains came back."""
-        wake_by_reboot = self.reboots[k] or self.models[k].wake == "reboot"
-        if wake_by_reboot:
+        by_reboot = self.reboots[k] or self.models[k].wake == "reboot"
+        if by_reboot:
             self.silent_until_s[k] = now_s + self.spec.reboot_silent_s
-        self.booted_s[k] = now_s
+        if by_reboot or self.is_dead[k]:
+            self.booted_s[k] = now_s
+        self.is_dead[k] = False
         self.phase[k] = Phase.STARTING
         self._plan(k, Due.START, now_s + self._rng.uniform(self.spec.wake_least_s, self.spec.wake_most_s))
 
@@ -248,7 +250,6 @@ class Machines:
 
     def repair(self, k: int, now_s: float) -> None:
         """Back on mains: it boots, as machines do."""
-        self.is_dead[k] = False
         self.boot(k, now_s)
 
     def readings(self, which: Ints, now_s: float) -> list[Reading | None]:

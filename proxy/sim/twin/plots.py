@@ -81,7 +81,7 @@ def _heat(twin: Twin) -> "Figure":
     if twin.tank is not None:
         top.plot(hours, record["served_w"][thin] / scale, color=GREEN, lw=1.3, label="served to the town")
     top.set_ylabel(unit)
-    top.legend(loc="upper right", ncols=4, frameon=False)
+    top.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=4, frameon=False)
     demand_w = record["demand_w"]
     error = 100.0 * (record["served_w"] - demand_w) / np.where(demand_w > 0, demand_w, np.nan)
     middle.axhspan(-1, 1, color=GREEN, alpha=0.15, lw=0)
@@ -111,7 +111,7 @@ def _temperatures(twin: Twin) -> "Figure":
         top.plot(hours, record["room_c"][thin], color=RED, lw=1.2, label="room")
         top.step(hours, record["room_set_c"][thin], color=BLUE, lw=1.0, where="post", label="thermostat")
     top.set_ylabel("°C")
-    top.legend(loc="upper right", ncols=4, frameon=False)
+    top.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=4, frameon=False)
     bottom.plot(hours, record["outdoor_c"][thin], color=BLACK, lw=1.0)
     bottom.set_ylabel("outdoor, °C")
     return figure
@@ -146,7 +146,7 @@ def _prices(twin: Twin) -> "Figure":
         label="one more kWh of heat costs (marginal price)",
     )
     axes[0].set_ylabel(f"{currency} per kWh")
-    axes[0].legend(loc="upper right", ncols=2, frameon=False)
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=2, frameon=False)
     if has_tank:
         axes[1].plot(record.hours[thin], record["stored_wh"][thin] / 1e6, color=BLUE, lw=1.2)
         axes[1].set_ylabel("heat in the tank, MWh")

@@ -11,9 +11,12 @@ import numpy as np
 from proxy.sim import score
 from proxy.sim.twin.engine import RUNGS, Twin
 
+# A room is not warm the moment its thermostat says so.
+WARMING_H = 2.0
+
 
 class RoomFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """How warm the room was, from the first morning on."""
+    """How warm the room was by day, from two hours after the night's set-back has ended."""
 
     rms_k: float
     coldest_k: float  # below the set-point at worst
@@ -109,10 +112,9 @@ def summarize(twin: Twin, seed: int, wall_s: float) -> Summary:
 def _room(twin: Twin) -> RoomFigures | None:
     if twin.room is None:
         return None
-    first = round(8 * 3_600.0 / twin.step_s) if twin.hours > 9 else 0
-    off_k = (twin.record["room_c"] - twin.record["room_set_c"])[first:]
-    # After the set-back begins the room is warmer than asked for hours: nobody cools a living room.
-    by_day = twin.record["room_set_c"][first:] >= twin.room.spec.day_c
+    off_k = twin.record["room_c"] - twin.record["room_set_c"]
+    hour = twin.record.hours % 24.0
+    by_day = (hour >= twin.room.spec.day_from_h + WARMING_H) & (hour < twin.room.spec.night_from_h)
     kept = off_k[by_day] if by_day.any() else off_k
     return RoomFigures(
         rms_k=round(float(np.sqrt(np.mean(kept**2))), 2),
