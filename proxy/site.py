@@ -103,6 +103,7 @@ class LiveSite:
             ledger_state="degraded" if self._ledger.is_degraded else "ok",
             loop_lag_s=self._lag.worst_s,
             signals=self._signals(),
+            meters=self._heat.bank.views(self._wall_clock()),
             v2_certificate_expires_s=self._certificate.seconds_to_expiry(self._wall_clock()) if self._certificate else None,
         )
 

@@ -29,7 +29,7 @@ from proxy.heat.demand import (
 from proxy.heat.guidance import Guidance
 from proxy.heat.inputs import Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
-from proxy.heat.meters.guard import MeterMemory, judge_reading
+from proxy.heat.meters.bank import BOUNDARY, MeterBank
 from proxy.heat.signals.port import Report
 from proxy.units.unit import UnitImage
 from proxy.views import HeatView
@@ -109,11 +109,12 @@ class HeatControl:
         self._docket = arbitrate.Docket()
         self._state = tracker.TrackerState()
         self._memory = safety.Memory()
-        self._meter_memory = MeterMemory()
+        # Fed by the meter pollers and by `meter`; read by settlement and by whoever shows meters.
+        self.bank = MeterBank(site.meters, [loop.name for loop in site.loops], self._envelope.capacity_w, heat.meter.stale_s)
         self._meter_agrees = True
         self._blocked_until_s: dict[str, float] = {}
         self._inputs = Inputs()
-        self._alarm_sources: list[Callable[[], Sequence[str]]] = []
+        self._alarm_sources: list[Callable[[], Sequence[str]]] = [lambda: self.bank.alarms(wall_clock())]
         self._cycles = 0
         self._last: Decision | None = None
         self._wake = trio.Event()
@@ -141,7 +142,7 @@ class HeatControl:
 
     def meter(self, reading: MeterReading) -> MeterAccepted | MeterRefused:
         """Believe or refuse a reading of the boundary meter. It moves no unit: it is for reporting and for the slow efficiency."""
-        answer = judge_reading(self._meter_memory, reading, self._envelope.capacity_w, self._heat.meter.stale_s, self._wall_clock())
+        answer = self.bank.take(BOUNDARY, reading, self._wall_clock())
         if isinstance(answer, MeterRefused):
             self._events.publish("heat.meter_refused", "warning", reason=answer.reason)
         return answer
@@ -200,9 +201,6 @@ class HeatControl:
         """The plant as the utility is told."""
         view = self.view()
         demand = arbitrate.ruling_at(self._docket, now_unix_s)
-        good = self._meter_memory.good
-        is_fresh = good is not None and now_unix_s - good.at_unix_s < self._heat.meter.stale_s
-        flow_kg_s = good.flow_kg_s if good is not None and is_fresh else None
         return Report(
             alive=self._cycles,
             at_unix_s=now_unix_s,
@@ -216,8 +214,8 @@ class HeatControl:
             headroom_down_w=view.headroom_down_w,
             supply_c=view.supply_c,
             return_c=view.return_c,
-            flow_l_per_min=None if flow_kg_s is None else flow_kg_s * 60.0,
-            energy_wh=good.energy_wh if good is not None and is_fresh else None,
+            flow_l_per_min=self.bank.flow_l_per_min(BOUNDARY, now_unix_s),
+            energy_wh=self.bank.energy_wh(BOUNDARY, now_unix_s),
             alarms=self.alarms(),
         )
 
@@ -251,6 +249,7 @@ class HeatControl:
         demand = arbitrate.ruling_at(self._docket, now_unix_s) or self._docket.last
         demand_w = None if last is None else last.ruling.heat_w
         heat_w = None if last is None else last.heat_w
+        supply_c, return_c = self.bank.temperatures(BOUNDARY, now_unix_s)
         return HeatView(
             ladder=self._docket.rung.value,
             source=None if demand is None else demand.source,
@@ -262,8 +261,8 @@ class HeatControl:
             measured_power_w=None if last is None else last.measured_w,
             heat_w=heat_w,
             heat_quality="unknown" if last is None else last.heat_quality,
-            supply_c=self._fresh_meter(now_unix_s, "supply_c"),
-            return_c=self._fresh_meter(now_unix_s, "return_c"),
+            supply_c=supply_c,
+            return_c=return_c,
             headroom_up_w=0.0 if last is None else last.headroom_up_w,
             headroom_down_w=0.0 if last is None else last.headroom_down_w,
             marginal_price_per_kwh=None if last is None else last.marginal_price_per_kwh,
@@ -369,7 +368,8 @@ class HeatControl:
 
     def _heat_now(self, snapshot: tracker.Snapshot, now_unix_s: float, dt_s: float) -> tuple[float | None, str]:
         """Heat delivered now: metered while the meter is fresh, else estimated from power."""
-        metered_w = self._fresh_meter(now_unix_s, "heat_w")
+        metered = self.bank.site_heat(now_unix_s)
+        metered_w = metered.value
         drawn_w = sum(snapshot.drawn_w)
         agrees = tracker.learn_efficiency(self._state, self._tracking, drawn_w, metered_w, dt_s)
         if agrees != self._meter_agrees:
@@ -377,17 +377,10 @@ class HeatControl:
             name, level = ("heat.meter_agrees", "info") if agrees else ("heat.meter_disagrees", "error")
             self._events.publish(name, level, metered_w=metered_w, drawn_w=drawn_w)
         if metered_w is not None:
-            return metered_w, "measured"
+            return metered_w, metered.quality
         if snapshot.measured_w is None:
             return None, "unknown"
         return drawn_w * tracker.efficiency(self._state, self._tracking), "estimated"
-
-    def _fresh_meter(self, now_unix_s: float, field: str) -> float | None:
-        good = self._meter_memory.good
-        if good is None or now_unix_s - good.at_unix_s >= self._heat.meter.stale_s:
-            return None
-        value: float | None = getattr(good, field)
-        return value
 
     def _setpoint(self, ruling: arbitrate.Ruling, snapshot: tracker.Snapshot, dt_s: float) -> tracker.Setpoint | None:
         """The electrical set-point, or None to leave every unit as it is."""
