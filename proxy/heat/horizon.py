@@ -43,13 +43,7 @@ class Horizon(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-def horizon(
-    heat: config.Heat,
-    forecasts: Forecasts,
-    images: Sequence[UnitImage],
-    loop_caps_w: Mapping[str, float | None],
-    now: Now,
-) -> Horizon:
+def horizon(heat: config.Heat, forecasts: Forecasts, fleet: Fleet, now: Now) -> Horizon:
     """The planning problem as of now. Its blocks are aligned to `step_s` of UTC; without any known demand it has none."""
     notes: list[str] = []
     planner = heat.planner
@@ -66,7 +60,7 @@ def horizon(
     caps_w = [cap_w for cap_w in (heat.max_power_w, now.cap_w) if cap_w is not None]
     problem = Problem(
         blocks=tuple(blocks),
-        fleet=fleet_of(images, loop_caps_w),
+        fleet=fleet,
         thermal_efficiency=heat.thermal_efficiency,
         min_power_w=heat.min_power_w,
         max_power_w=min(caps_w, default=None),

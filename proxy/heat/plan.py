@@ -110,7 +110,6 @@ class Plan(msgspec.Struct, frozen=True):
     work_revenue: float
     backup_cost: float
     shortfalls: tuple[Shortfall, ...]
-    iterations: int
 
     @property
     def end_unix_s(self) -> float:

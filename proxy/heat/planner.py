@@ -104,8 +104,8 @@ def solve(problem: Problem) -> Plan | NoPlan:
     solved = _run(layout.columns, cost, lower, upper, rows)
     if isinstance(solved, NoPlan):
         return solved
-    values, duals, iterations = solved
-    return _plan_of(problem, layout, hours, values, duals[balance] / hours, top, iterations)
+    values, duals = solved
+    return _plan_of(problem, layout, hours, values, duals[balance] / hours, top)
 
 
 def _contradictions(problem: Problem) -> tuple[str, ...]:
@@ -211,8 +211,8 @@ def _limit_ramp(problem: Problem, layout: _Layout, k: int, rows: _Rows) -> None:
     rows.add(-step_kw, step_kw, [now, (layout.at("power", k - 1), -1.0)])
 
 
-def _run(columns: int, cost: Floats, lower: Floats, upper: Floats, rows: _Rows) -> tuple[Floats, Floats, int] | NoPlan:
-    """Values of the columns, duals of the rows, and simplex iterations."""
+def _run(columns: int, cost: Floats, lower: Floats, upper: Floats, rows: _Rows) -> tuple[Floats, Floats] | NoPlan:
+    """Values of the columns and duals of the rows."""
     program = highspy.HighsLp()
     program.num_col_ = columns
     program.num_row_ = len(rows.lower)
@@ -226,8 +226,9 @@ def _run(columns: int, cost: Floats, lower: Floats, upper: Floats, rows: _Rows) 
     program.a_matrix_.index_ = np.array(rows.index, np.int32)
     program.a_matrix_.value_ = np.array(rows.value)
     solver = _SilentSolver()
-    # One thread: the others are needed for shares.
-    for option, value in (("threads", 1), ("time_limit", TIME_LIMIT_S)):
+    # One thread: the others are needed for shares. Interior point with crossover: a tank makes the simplex methods stall on a week
+    # of short blocks, for minutes where this takes a second.
+    for option, value in (("solver", "ipm"), ("threads", 1), ("time_limit", TIME_LIMIT_S)):
         solver.setOptionValue(option, value)
     solver.passModel(program)
     solver.run()
@@ -235,10 +236,10 @@ def _run(columns: int, cost: Floats, lower: Floats, upper: Floats, rows: _Rows) 
     if status != highspy.HighsModelStatus.kOptimal:
         return NoPlan((f"the solver found no plan: {solver.modelStatusToString(status).lower()}",))
     found = solver.getSolution()
-    return np.array(found.col_value), np.array(found.row_dual), int(solver.getInfo().simplex_iteration_count)
+    return np.array(found.col_value), np.array(found.row_dual)
 
 
-def _plan_of(problem: Problem, layout: _Layout, hours: Floats, values: Floats, prices: Floats, top: float, iterations: int) -> Plan:
+def _plan_of(problem: Problem, layout: _Layout, hours: Floats, values: Floats, prices: Floats, top: float) -> Plan:
     def watts(name: str) -> Floats:
         found: Floats = values[layout.all(name)] * 1000
         return found
@@ -277,5 +278,4 @@ def _plan_of(problem: Problem, layout: _Layout, hours: Floats, values: Floats, p
         work_revenue=float(work.sum()),
         backup_cost=float(backup.sum()),
         shortfalls=shortfalls(problem, blocks),
-        iterations=iterations,
     )

@@ -37,7 +37,7 @@ def ahead(
         return (taken or {})[max(begun)] if begun else None
 
     now = Now(now_unix_s, demand_w, 20_000.0, None, demand_at)
-    return horizon(heat or Heat(planner=PLANNER), forecasts, [make_image(k) for k in range(3)], {}, now)
+    return horizon(heat or Heat(planner=PLANNER), forecasts, fleet_of([make_image(k) for k in range(3)], {}), now)
 
 
 def series(*values: float | None, step_s: float = 900.0) -> Series:
