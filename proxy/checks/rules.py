@@ -13,6 +13,7 @@ from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
 from proxy.checks.planner import check_planner
 from proxy.checks.pools_v2 import check_v2_pool
 from proxy.checks.report import Report
+from proxy.checks.settlement import check_settlement
 from proxy.checks.signals import check_signals
 from proxy.config import Pool, SiteConfig
 
@@ -22,7 +23,19 @@ _LEDGER_URLS = ("sqlite:///", "postgresql+psycopg://")
 
 def check_rules(config: SiteConfig, report: Report) -> None:
     """Run every rule over a site. Mistakes and warnings end in `report`."""
-    for rule in (_listen, _pools, _vardiff, _heat, check_planner, _api, _ledger, check_fleet, check_modbus, check_signals):
+    for rule in (
+        _listen,
+        _pools,
+        _vardiff,
+        _heat,
+        check_planner,
+        _api,
+        _ledger,
+        check_fleet,
+        check_modbus,
+        check_settlement,
+        check_signals,
+    ):
         rule(config, report)
 
 
