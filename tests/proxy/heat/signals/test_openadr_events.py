@@ -1,5 +1,8 @@
+import json
 import math
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from proxy.heat.signals.openadr_wire import (
     Interval,
     IntervalPeriod,
     PayloadDescriptor,
+    Program,
     Unusable,
     ValuesMap,
     duration_text,
@@ -21,6 +25,7 @@ from proxy.heat.signals.openadr_wire import (
 
 NOW = 1_768_435_200.0
 MIDNIGHT = "2026-01-15T00:00:00Z"
+EXAMPLES = Path(__file__).resolve().parents[4] / "deploy/openadr"
 KW = [PayloadDescriptor("DISPATCH_SETPOINT", units="KW")]
 
 
@@ -191,3 +196,11 @@ def test_whatever_an_event_says_its_windows_are_finite_and_ordered_or_it_is_refu
         assert window.start_unix_s < window.end_unix_s
         assert window.end_unix_s > NOW
         assert not math.isnan(window.start_unix_s)
+
+
+@pytest.mark.parametrize(("name", "ask", "count"), [("event-heat", Ask.HEAT, 4), ("event-import-limit", Ask.LIMIT, 1)])
+def test_the_examples_in_deploy_are_followed(name: str, ask: Ask, count: int) -> None:
+    given = {"id": "x", "createdDateTime": MIDNIGHT, "modificationDateTime": MIDNIGHT}
+    program = msgspec.convert(given | json.loads((EXAMPLES / "program.json").read_text()), Program)
+    found = windows(msgspec.convert(given | json.loads((EXAMPLES / f"{name}.json").read_text()), Event), program, "hall", NOW)
+    assert [set(window.asks) for window in found] == [{ask}] * count
