@@ -348,21 +348,33 @@ class ServerConnection:
 
         A chain tip must name a future job that every receiver was sent since the last one.
         """
-        for channel in self._receivers(channel_id):
+        step = frame.step
+        receivers = self._receivers(channel_id)
+        after = []
+        for channel in receivers:
             if frame.is_extended is not None and frame.is_extended is not channel.is_extended:
                 raise LocalProtocolError("this kind of job is not for this kind of channel")
-            if frame.step is ChannelStep.ACTIVATE and frame.job_id not in channel.futures:
+            if step is ChannelStep.ACTIVATE and frame.job_id not in channel.futures:
                 raise LocalProtocolError(f"job {frame.job_id} was not sent as a future job")
-            advance(CHANNEL, channel.state, frame.step)
-        for channel in self._receivers(channel_id):
-            channel.state = advance(CHANNEL, channel.state, frame.step)
-            if frame.step is ChannelStep.ACTIVATE:
+            after.append(advance(CHANNEL, channel.state, step))
+        for channel, state in zip(receivers, after, strict=True):
+            channel.state = state
+            if step is ChannelStep.ACTIVATE:
                 channel.futures.clear()
-            elif frame.step is ChannelStep.SEND_FUTURE_JOB:
+            elif step is ChannelStep.SEND_FUTURE_JOB:
                 channel.futures[frame.job_id] = None
                 if len(channel.futures) > MAX_FUTURES:
                     del channel.futures[next(iter(channel.futures))]
         return frame.to(channel_id)
+
+    def send_activated(self, channel_id: int, job: SharedFrame, tip: SharedFrame) -> bytes:
+        """A future job for one channel and the chain tip that names it, as `send` for each; the other futures are void."""
+        channel = self._open(channel_id)
+        if job.is_extended is not channel.is_extended or job.job_id != tip.job_id:
+            raise LocalProtocolError("this kind of job is not for this kind of channel, or the tip not for this job")
+        channel.state = advance(CHANNEL, advance(CHANNEL, channel.state, job.step), tip.step)
+        channel.futures.clear()
+        return job.to(channel_id) + tip.to(channel_id)
 
     def set_target(self, channel_id: int, target: int) -> bytes:
         """A target for the jobs that come later and for those stored; for one channel or all of the group."""
@@ -430,9 +442,12 @@ class ServerConnection:
         return channel
 
     def _receivers(self, channel_id: int) -> tuple[_Channel, ...]:
+        channel = self._channels.get(channel_id)
+        if channel is not None:
+            return (channel,)
         if channel_id in self._groups:
             return tuple(channel for channel in self._channels.values() if channel.group_id == channel_id)
-        return (self._open(channel_id),)
+        raise LocalProtocolError(f"channel {channel_id} is not open")
 
     def _remove(self, channel_id: int) -> tuple[int, ...]:
         if channel_id in self._groups:

@@ -111,6 +111,26 @@ class NoiseTransport:
         _check_frame(frame, self._fault)
         return self._sealing.seal(_blocks(frame))
 
+    def seal_all(self, frames: bytes) -> bytes:
+        """The same for whole frames one after the other. Raises LocalProtocolError when the last one is not whole."""
+        if self._fault is not None:
+            raise LocalProtocolError(f"the transport is broken: {self._fault}")
+        blocks: list[bytes] = []
+        start = 0
+        while start < len(frames):
+            head = start + HEADER_SIZE
+            end = head + int.from_bytes(frames[start + 3 : head], "little")
+            if end > len(frames):
+                raise LocalProtocolError("not whole frames: the last header announces more than there is")
+            blocks.append(frames[start:head])
+            if end - head <= MAX_BLOCK:
+                # As nearly all are; a frame without a payload is its header alone.
+                blocks += (frames[head:end],) if end > head else ()
+            else:
+                blocks += (frames[at : min(at + MAX_BLOCK, end)] for at in range(head, end, MAX_BLOCK))
+            start = end
+        return self._sealing.seal(blocks)
+
     def _next(self) -> Frame | None:
         partial = self._partial
         if partial is None:

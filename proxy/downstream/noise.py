@@ -5,11 +5,10 @@ how long a frame may be it is told.
 """
 
 import socket
-from collections.abc import Iterator
 
 from protocol.errors import RemoteProtocolError
 from protocol.v2.greeting import other_protocol
-from protocol.v2.header import CHANNEL_BIT, HEADER_SIZE, pack_header
+from protocol.v2.header import CHANNEL_BIT, pack_header
 from protocol.v2.identity import ServerIdentity
 from protocol.v2.keys import Rng
 from protocol.v2.noise import FIRST_MESSAGE_SIZE, Responder
@@ -54,8 +53,7 @@ class NoiseTransport:
         self._push()
         if self._sealed or not data or self._blocks is None:
             return 0
-        seal = self._blocks.seal
-        self._sealed = b"".join([seal(frame) for frame in split_frames(data)])
+        self._sealed = self._blocks.seal_all(data)
         self._push()
         return len(data)
 
@@ -101,15 +99,6 @@ class NoiseTransport:
                 sent = 0
             self._sealed = self._sealed[sent:]
         self.wants_write = bool(self._sealed)
-
-
-def split_frames(data: bytes) -> Iterator[bytes]:
-    """The single frames of `data`, which we made ourselves."""
-    start = 0
-    while start < len(data):
-        end = start + HEADER_SIZE + int.from_bytes(data[start + 3 : start + HEADER_SIZE], "little")
-        yield data[start:end]
-        start = end
 
 
 def _header(frame: Frame) -> bytes:

@@ -386,6 +386,9 @@ class DeviceSession:
     def _waiting_frames(self) -> bytes:
         """The frames of what waits now: called when they can leave, and again when not a byte of them has left."""
         waiting = self._waiting
+        if len(waiting) == 1:
+            ((link, told),) = waiting.items()
+            return b"".join(self._job_frames(link, told))
         group = self._common_group()
         if group is not None:
             told = next(iter(waiting.values()))
@@ -411,22 +414,27 @@ class DeviceSession:
                 return None
         return self._protocol.group_of(next(iter(self._links)))
 
-    def _job_frames(self, link: DeviceChannel, told: ToldJob) -> Iterable[bytes]:
+    def _job_frames(self, link: DeviceChannel, told: ToldJob) -> list[bytes]:
         channel_id = link.channel_id
         assert channel_id is not None, "jobs follow the answer to the request"
         server = self._server
         # SV2 5.3.15: a job is the first that a new channel hears of; while it is a future one, a target still counts for it.
+        frames = []
         if told.new_target and link.has_work:
-            yield self._target_frame(link)
+            frames.append(self._target_frame(link))
         if link.wanted.is_extended:
             job = server.frames.extended(told.sent, clean=told.clean, rolls_all=link.rolls_all)
         else:
             job = standard(told.sent, link.channel.prefix + bytes(server.config.extranonce2_bytes), clean=told.clean)
-        yield self._protocol.send(channel_id, job)
+        if told.clean and link.has_work:
+            frames.append(self._protocol.send_activated(channel_id, job, server.frames.tip(told.sent)))
+            return frames
+        frames.append(self._protocol.send(channel_id, job))
         if told.new_target and not link.has_work:
-            yield self._target_frame(link)
+            frames.append(self._target_frame(link))
         if told.clean:
-            yield self._protocol.send(channel_id, server.frames.tip(told.sent))
+            frames.append(self._protocol.send(channel_id, server.frames.tip(told.sent)))
+        return frames
 
     def _target_frame(self, link: DeviceChannel) -> bytes:
         channel_id = link.channel_id

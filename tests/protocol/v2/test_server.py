@@ -520,3 +520,18 @@ def test_core_messages_carry_the_right_channel_bit() -> None:
     assert connection.set_target(channel_id, 5)[:2] == b"\x00\x80"
     assert connection.reconnect(b"", 0)[:2] == b"\x00\x00"
     assert encode_frame(setup())[:2] == b"\x00\x00"
+
+
+def test_a_job_and_its_tip_in_one_call_are_what_they_are_in_two() -> None:
+    one, other = ready(), ready()
+    first, second = extended(one), extended(other)
+    for connection, channel_id in ((one, first), (other, second)):
+        connection.send(channel_id, share(extended_job(1)))
+    together = one.send_activated(first, share(extended_job(2)), share(tip(2)))
+    assert together == other.send(second, share(extended_job(2))) + other.send(second, share(tip(2)))
+    with pytest.raises(LocalProtocolError, match="was not sent as a future job"):
+        one.send(first, share(tip(1)))
+    for job, names in ((standard_job(3), tip(3)), (extended_job(3), tip(4))):
+        with pytest.raises(LocalProtocolError):
+            one.send_activated(first, share(job), share(names))
+    one.send(first, share(extended_job(5, min_ntime=9)))

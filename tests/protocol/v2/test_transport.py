@@ -405,3 +405,18 @@ def test_frames_already_taken_are_not_held_together_with_an_unfinished_one() -> 
     server.feed(client.seal(frame(bytes(10_000))) + client.seal(frame(b"share"))[:10])
     assert len(drain(server)) == 1
     assert (server.buffered, len(server._received._data)) == (10, 10)
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [24], [0, 24, 0], [MAX_BLOCK], [MAX_BLOCK + 1, 3], [2 * MAX_BLOCK, 0]])
+def test_frames_sealed_together_are_the_bytes_of_frames_sealed_one_by_one(sizes: list[int]) -> None:
+    frames = [pack_header(0x8000, 0x1B, size) + bytes(size) for size in sizes]
+    (client, _), (twin, _) = session_pair(), session_pair()
+    together = NoiseTransport(client, up_to(MAX_PAYLOAD)).seal_all(b"".join(frames))
+    single = NoiseTransport(twin, up_to(MAX_PAYLOAD))
+    assert together == b"".join(single.seal(frame) for frame in frames)
+
+
+def test_half_a_frame_is_not_sealed() -> None:
+    client, _ = session_pair()
+    with pytest.raises(LocalProtocolError, match="not whole frames"):
+        NoiseTransport(client, up_to(MAX_PAYLOAD)).seal_all(pack_header(0, 0x1B, 9) + bytes(8))
