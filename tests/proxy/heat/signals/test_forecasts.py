@@ -1,5 +1,8 @@
 """JSON bodies of prices, schedules and tank readings: strict types, times with a zone, and never an exception."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +72,12 @@ def test_what_does_not_fit_is_told_with_a_remedy(decode, body, code, says):
 def test_no_bytes_raise(body):
     for decode in (decode_prices, decode_forecast, decode_tank):
         assert isinstance(decode(body, NOW), Sent | TankReading | ForecastRefused)
+
+
+PAGE = Path("docs/how-to/prices-and-storage.md").read_text(encoding="utf-8")
+DECODERS = {"prices": decode_prices, "forecast": decode_forecast, "tank": decode_tank}
+
+
+@pytest.mark.parametrize(("kind", "body"), re.findall(r"^```json (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def test_every_body_in_the_documentation_decodes(kind, body):
+    assert isinstance(DECODERS[kind](body.encode(), NOW), Sent | TankReading)
