@@ -20,6 +20,8 @@ SOURCE = "openadr"
 TRUST_S = 3_600.0
 # What is left of a demand when it is renewed.
 RENEW_S = TRUST_S / 2
+# A demand that was refused, perhaps because another source ruled, is sent again after this time.
+RETRY_S = 60.0
 # A cancelled demand ends this soon.
 LAST_S = 1.0
 
@@ -32,6 +34,7 @@ class _Asked(msgspec.Struct, frozen=True, gc=False):
 
 class _Sent(msgspec.Struct, frozen=True, gc=False):
     asked: _Asked
+    at_unix_s: float
     until_unix_s: float
     is_taken: bool
 
@@ -69,10 +72,11 @@ class Follower:
                 self._submit(msgspec.structs.replace(sent.asked, key="cancelled"), now_unix_s, now_unix_s + LAST_S)
             self._sent = None
             return
-        is_same = sent is not None and sent.asked == asked
-        if sent is not None and is_same and (not sent.is_taken or sent.until_unix_s >= min(until_unix_s, now_unix_s + RENEW_S)):
-            return
-        self._sent = _Sent(asked, until_unix_s, self._submit(asked, now_unix_s, until_unix_s))
+        if sent is not None and sent.asked == asked:
+            is_long_enough = sent.until_unix_s >= min(until_unix_s, now_unix_s + RENEW_S)
+            if is_long_enough if sent.is_taken else now_unix_s < sent.at_unix_s + RETRY_S:
+                return
+        self._sent = _Sent(asked, now_unix_s, until_unix_s, self._submit(asked, now_unix_s, until_unix_s))
 
     def _asked(self, windows: Sequence[Window], now_unix_s: float) -> tuple[_Asked | None, float]:
         heat, supply = (ruling(windows, ask, now_unix_s) for ask in (Ask.HEAT, Ask.SUPPLY))

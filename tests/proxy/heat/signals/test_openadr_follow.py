@@ -1,0 +1,125 @@
+"""Events into demands, without a server: restarts, other sources, renewals; and what reports say when there is no counter."""
+
+import math
+
+from proxy.events import EventLog
+from proxy.heat.demand import DemandAccepted, HeatDemand, accepted
+from proxy.heat.signals.openadr_events import Ask, Window
+from proxy.heat.signals.openadr_follow import RETRY_S, Follower
+from proxy.heat.signals.openadr_reports import Reporter
+from proxy.heat.signals.openadr_wire import Event, Interval, ReportDescriptor
+from proxy.heat.signals.status import SignalStatus
+from tests.support.signal_port import RecordingPort
+
+NOW = 1_768_435_200.0
+
+
+def window(power_kw: float = 1_500.0, start_s: float = 0.0, end_s: float = 900.0, ask: Ask = Ask.HEAT, key: int = 0) -> Window:
+    return Window("e1", key, NOW + start_s, NOW + end_s, None, NOW, {ask: power_kw})
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.port = RecordingPort()
+        self.status = SignalStatus("openadr", "vtn", EventLog(lambda: NOW), lambda: 0.0)
+        self.follower = Follower(self.port, self.status)
+        self.follower.heard(NOW)
+
+    def at(self, after_s: float, *known: Window) -> HeatDemand | None:
+        self.follower.follow(known, NOW + after_s)
+        return self.port.in_force
+
+
+def taken(source: str, sequence: int, epoch: int = 0, length_s: float = 300.0) -> tuple[HeatDemand, DemandAccepted]:
+    demand = HeatDemand(source, epoch, sequence, NOW, NOW, NOW + length_s, 1e6)
+    return demand, accepted(demand, NOW)
+
+
+def test_after_a_restart_it_counts_on_from_what_the_plant_remembers() -> None:
+    rig = Rig()
+    rig.port.book.note(*taken("openadr", int(NOW) + 5_000, epoch=3))
+    demand = rig.at(0, window())
+    assert demand is not None
+    assert demand.order == (3, int(NOW) + 5_001)
+    assert rig.status.view().refused == 0
+
+
+def test_a_demand_that_another_source_keeps_out_is_sent_again_later() -> None:
+    rig = Rig()
+    other, answer = taken("dh", 1)
+    rig.port.book.note(other, answer)
+    rig.port.accepted.append(other)
+    assert rig.at(0, window()) == other
+    assert rig.at(RETRY_S - 1, window()) == other
+    assert len(rig.port.refused) == 1
+    rig.port.accepted.clear()
+    demand = rig.at(RETRY_S, window())
+    assert demand is not None
+    assert demand.source == "openadr"
+
+
+def test_an_endless_event_is_renewed_before_its_demand_ends() -> None:
+    rig = Rig()
+    endless = window(end_s=math.inf)
+    rig.at(0, endless)
+    rig.follower.heard(NOW + 1_700)
+    rig.at(1_700, endless)
+    assert len(rig.port.accepted) == 1
+    assert rig.follower.next_change([endless], NOW + 1_700) == NOW + 1_800
+    rig.follower.heard(NOW + 1_801)
+    rig.at(1_801, endless)
+    assert [demand.valid_until_unix_s - NOW for demand in rig.port.accepted] == [3_600, 5_401]
+
+
+def test_a_limit_is_kept_without_its_server_and_changed_only_when_it_changes() -> None:
+    rig = Rig()
+    limit = window(1_200.0, end_s=10_000.0, ask=Ask.LIMIT)
+    for after_s in (0, 30, 60, 9_000):
+        rig.at(after_s, limit)
+    assert rig.port.limits == [(1_200_000.0, NOW + 10_000, "openadr")]
+    rig.at(9_001, window(1_200.0, end_s=9_500.0, ask=Ask.LIMIT))
+    assert rig.port.limits[-1] == (1_200_000.0, NOW + 9_500, "openadr")
+    rig.at(9_500, window(1_200.0, end_s=9_500.0, ask=Ask.LIMIT))
+    assert rig.port.limits[-1][0] is None
+
+
+def reported(counter_wh: float | None, heat_w: float | None, ladder: str = "LIVE") -> dict[str, object]:
+    """The one interval of a report after ten minutes of a plant that stays as it is."""
+    port = RecordingPort()
+    port.energy_wh, port.heat_w, port.ladder = counter_wh, heat_w, ladder
+    kinds = ["USAGE", "OPERATING_STATE", "DATA_QUALITY", "DOWN_REGULATION_AVAILABLE"]
+    event = Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=[ReportDescriptor(kind) for kind in kinds])
+    reporter = Reporter("hall")
+    reporter.learn([Event(**{key: getattr(event, key) for key in event.__struct_fields__} | {"intervals": [Interval(0, [])]})])
+    for after_s in range(0, 601, 15):
+        reporter.look(port.report(NOW + after_s), [window(end_s=600.0)], NOW + after_s, 300.0)
+        if port.energy_wh is not None:
+            port.energy_wh += 1_000.0
+    (request,) = reporter.due()
+    (interval,) = request.resources[0].intervals
+    return {payload.type: payload.values[0] for payload in interval.payloads}
+
+
+def test_energy_is_counted_by_the_meter_else_summed_and_said_to_be_estimated_else_missing() -> None:
+    rest = {"OPERATING_STATE": "RUNNING_HEIGHTENED", "DOWN_REGULATION_AVAILABLE": 900.0}
+    assert reported(5_000.0, 1e6) == {"USAGE": 40.0, "DATA_QUALITY": "OK", **rest}
+    estimated = reported(None, 1e6)
+    assert math.isclose(float(str(estimated.pop("USAGE"))), 1_000 / 6)
+    assert estimated == {"DATA_QUALITY": "ESTIMATED", **rest}
+    assert reported(None, None) == {"DATA_QUALITY": "MISSING", **rest}
+
+
+def test_the_state_says_whether_the_event_is_followed() -> None:
+    assert reported(0.0, 1e6, "FALLBACK")["OPERATING_STATE"] == "RUNNING_OPTED_OUT"
+    assert reported(0.0, 1e6, "STOP")["OPERATING_STATE"] == "ERROR"
+
+
+def test_an_event_without_intervals_gets_one_a_period() -> None:
+    port, reporter = RecordingPort(), Reporter("hall")
+    reporter.learn([Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=[ReportDescriptor("USAGE")])])
+    for after_s in range(0, 901, 15):
+        reporter.look(port.report(NOW + after_s), [], NOW + after_s, 300.0)
+    (request,) = reporter.due()
+    assert [interval.id for interval in request.resources[0].intervals] == [0, 1, 2, 3]
+    reporter.learn([])
+    assert reporter.due() == []
