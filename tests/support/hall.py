@@ -156,8 +156,9 @@ async def hall(
     is_mining: bool = False,
     heat: Mapping[str, object] | None = None,
     machines: Mapping[str, SimDevice] | None = None,
+    text: str = "",
 ) -> AsyncIterator[Hall]:
-    """A site whose machines all run on their highest level. `machines`: from an earlier run of the same site.
+    """A site whose machines all run on their highest level. `machines`: of an earlier run. `text`: more of the site file.
 
     Begins when the fleet was looked at once and, where it is mining, everybody hashes.
     """
@@ -180,6 +181,7 @@ async def hall(
             },
             loops=["north"],
         )
+        site_file.write_text(site_file.read_text() + text)
         nursery.start_soon(sim.run)
         by_address: dict[str, SimDevice] = {}
 

@@ -47,7 +47,7 @@ class _Client:
         self.host = host
         self.stream = stream
         self.heard_s = now_s
-        self.next_s = now_s
+        self.next_s = 0.0
         self.scope = trio.CancelScope()
 
 
@@ -174,10 +174,10 @@ class ModbusServer:
         return None
 
     async def _wait_for_rate(self, client: _Client) -> None:
-        """Spaces requests; up to a second's worth may come at once."""
+        """Spaces requests; up to a second's worth, and at least one, may come at once."""
         now_s = self._clock()
         gap_s = 1.0 / self._config.max_requests_per_s
-        client.next_s = max(client.next_s, now_s - 1.0) + gap_s
+        client.next_s = max(client.next_s, now_s - max(1.0, gap_s)) + gap_s
         await trio.sleep_until(client.next_s)
 
     def _answer(self, client: _Client, frame: Frame) -> bytes:
