@@ -1,8 +1,9 @@
 """The water side of the twin: hydraulic loops, their exchangers, and the heat meter at the site's boundary.
 
 Each loop has a hot and a cold node; units heat the water between them, an exchanger hands heat to the district network. The
-network's flow is constant, opened by a self-acting valve as the loop gets warmer, or pumped so that the supply temperature is
-held. Pumps fail and exchangers foul. Pure: time steps and chance are arguments. It controls no unit and knows none.
+network's flow is constant, as its customers draw, opened by a self-acting valve as the loop gets warmer, or pumped so that the
+supply temperature is held. Pumps fail and exchangers foul. Pure: time steps and chance are arguments. It controls no unit and
+knows none.
 """
 
 import math
@@ -23,6 +24,7 @@ LEAST_NETWORK_FLOW, MOST_NETWORK_FLOW = 0.05, 1.3  # of nominal
 # The network's pump, where it holds the supply temperature: part of nominal flow for each K, and its integral time.
 _PUMP_GAIN_PER_K = 0.04
 _PUMP_INTEGRAL_S = 120.0
+_LEAST_SPREAD_K = 5.0  # customers draw no more flow for water that is cooler than this above the return
 
 
 class PlantSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,7 @@ class PlantSpec(msgspec.Struct, frozen=True, kw_only=True):
     pipe_delay_s: float = 30.0
     meter_lag_s: float = 10.0
     meter_noise: float = 0.005
-    network: Literal["valve", "constant", "supply"] = "valve"
+    network: Literal["valve", "constant", "supply", "load"] = "valve"
     sizes: tuple[int, ...] | None = None  # units of each loop, where they are not all units_per_loop
 
 
@@ -93,6 +95,8 @@ class Plant:
         self._unit_mass_j_per_k = spec.mass_kg * WATER_J_PER_KG_K / time_scale
         self._step_s = _STEP_S / time_scale
         self.return_c = spec.return_c  # of the network; may be moved
+        self.load_w = power_w * spec.efficiency  # what the network's customers draw, with network "load"
+        self._units = sum(spec.sizes or (spec.units_per_loop,) * len(spec.loops))
         self.supply_set_c = spec.nominal_supply_c  # what the network's pump holds, with network "supply"
         sizes = spec.sizes or (spec.units_per_loop,) * len(spec.loops)
         each_w = power_w * spec.efficiency / sum(sizes)
@@ -185,6 +189,10 @@ class Plant:
         """Heat capacity flow of the network through one exchanger, never shut, at most 30 % above nominal."""
         if self.spec.network == "constant":
             part = 1.0
+        elif self.spec.network == "load":
+            # The customers' valves open until they have what they draw, the colder the water the more.
+            share_w = self.load_w / self._units
+            part = share_w / max(loop.heat_w / loop.network_w_per_k, _LEAST_SPREAD_K) / self._unit_network_w_per_k
         elif self.spec.network == "valve":
             part = (loop.hot_c - self.spec.valve_closed_c) / (self.spec.valve_open_c - self.spec.valve_closed_c)
         else:
@@ -223,7 +231,7 @@ class Plant:
         return loop
 
     def _settled_network(self, loop: LoopState, heat_w: float) -> float:
-        if self.spec.network != "supply":
+        if self.spec.network not in ("supply", "load"):
             return self._network(loop, 0.0)
         nominal = loop.units * self._unit_network_w_per_k
         return min(max(heat_w / (self.supply_set_c - self.return_c), LEAST_NETWORK_FLOW * nominal), MOST_NETWORK_FLOW * nominal)

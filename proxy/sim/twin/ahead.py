@@ -10,9 +10,10 @@ from proxy import config
 from proxy.heat.control import HeatControl
 from proxy.heat.forecast import Forecasts, Limits, Sent, Series, TankReading
 from proxy.heat.guidance import Guidance
-from proxy.heat.horizon import Now, horizon
+from proxy.heat.horizon import Now, fleet_of, horizon
 from proxy.heat.plan import Plan
 from proxy.heat.planner import solve
+from proxy.heat.steer import guidance_of
 from proxy.sim.twin.fleet import TwinFleet
 from proxy.sim.twin.utility import Utility
 from proxy.sim.twin.weather import Weather
@@ -80,7 +81,7 @@ class Ahead:
     def _renew(self, now_s: float, now_unix_s: float, control: HeatControl, fleet: TwinFleet) -> None:
         view = control.view()
         now = Now(now_unix_s, view.demand_w, view.measured_power_w, control.cap_w(), control.demand_at)
-        problem = horizon(self._heat, self._forecasts, fleet.image(now_s), self._caps_w, now).problem
+        problem = horizon(self._heat, self._forecasts, fleet_of(fleet.image(now_s), self._caps_w), now).problem
         answer = solve(problem)
         if isinstance(answer, Plan):
             self.plan = answer
@@ -92,18 +93,4 @@ class Ahead:
         demand_w = control.view().demand_w
         if block is None or demand_w is None:
             return None
-        extra_w = 0.0
-        if tank_wh is not None and block.tank_wh is not None:
-            is_full = tank_wh >= self._heat.planner.tank_capacity_wh
-            extra_w = (
-                min(block.tank_charge_w, 0.0) if is_full else max(block.tank_charge_w, 0.0) if tank_wh <= 0 else block.tank_charge_w
-            )
-        if self._heat.planner.backup_follows_plan:
-            extra_w -= block.backup_w
-        return Guidance(
-            valid_until_unix_s=now_unix_s + GUIDANCE_S,
-            heat_now_w=max(0.0, demand_w + extra_w) if extra_w else None,
-            price_of_heat_per_kwh=block.price_of_heat_per_kwh,
-            electricity_per_kwh=block.electricity_per_kwh,
-            work_per_th_day=block.work_per_th_day,
-        )
+        return guidance_of(self._heat.planner, block, demand_w, tank_wh, now_unix_s + GUIDANCE_S)

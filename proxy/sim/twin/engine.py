@@ -177,6 +177,7 @@ class Twin:
         self.machines.advance(now_s, dt_s, cold_c, pump)
         power_w = self.machines.power_w
         sums = np.bincount(self._loop_of, power_w, len(self._loops)).tolist()
+        self.plant.load_w = self.utility.wanted_w(now_s)
         if self.tank is not None:
             self._flow = self.tank.step(
                 dt_s,
@@ -257,6 +258,7 @@ class Twin:
             spot_per_kwh=spot,
             marginal_price_per_kwh=view.marginal_price_per_kwh,
             supply_c=plant.supply_c,
+            supply_asked_c=self.loaded.scenario.demand.supply_c if self.loaded.scenario.demand.kind == "supply" else None,
             return_c=plant.return_c,
             hottest_c=float(machines.outlet_c.max()),
             inlet_c=float(machines.inlet_c.mean()),

@@ -105,13 +105,15 @@ def _temperatures(twin: Twin) -> "Figure":
             ("supply_c", ORANGE, "network supply"),
             ("inlet_c", SKY, "units, inlet"),
             ("return_c", BLUE, "return to the plant"),
+            ("supply_asked_c", BLACK, "supply asked for"),
         ):
-            top.plot(hours, record[name][thin], color=color, lw=1.1, label=label)
+            if np.isfinite(record[name]).any():
+                top.plot(hours, record[name][thin], color=color, lw=1.1, label=label)
     else:
         top.plot(hours, record["room_c"][thin], color=RED, lw=1.2, label="room")
         top.step(hours, record["room_set_c"][thin], color=BLUE, lw=1.0, where="post", label="thermostat")
     top.set_ylabel("°C")
-    top.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=4, frameon=False)
+    top.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=5, frameon=False)
     bottom.plot(hours, record["outdoor_c"][thin], color=BLACK, lw=1.0)
     bottom.set_ylabel("outdoor, °C")
     return figure

@@ -23,6 +23,7 @@ class Record:
         "spot_per_kwh",
         "marginal_price_per_kwh",
         "supply_c",
+        "supply_asked_c",
         "return_c",
         "hottest_c",
         "inlet_c",

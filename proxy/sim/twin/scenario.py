@@ -82,11 +82,15 @@ class DemandSpec(config.Table, frozen=True, kw_only=True):
     """[demand]: what the utility asks, in blocks."""
 
     kind: Annotated[
-        Literal["outdoor", "constant", "room"],
-        Meta(description="outdoor: the district's load; constant: peak_w all the time; room: the thermostat of [room]"),
+        Literal["outdoor", "constant", "room", "supply"],
+        Meta(
+            description="outdoor: the district's load; constant: peak_w all the time; room: the thermostat of [room]; "
+            "supply: supply_c is asked for, and the load draws what it needs"
+        ),
     ] = "outdoor"
     peak_w: Annotated[float, Meta(ge=0, description="design heat load; the real one follows weather and hour")] = 0.0
     most_w: Annotated[float, Meta(gt=0, description="never asks for more: a boiler makes the rest")] | None = None
+    supply_c: Annotated[float, Meta(ge=30, le=110, description="supply temperature asked for, kind supply")] = 75.0
     block_s: Annotated[float, Meta(ge=30, le=3_600, description="a new set-point that often")] = 900.0
     notice_s: Annotated[float, Meta(ge=0, le=86_400, description="a block is sent so long before it begins")] = 0.0
     valid_s: Annotated[float, Meta(ge=60, le=86_400, description="and is valid so long from its begin")] = 1_800.0
@@ -103,8 +107,8 @@ class PlantTable(config.Table, frozen=True, kw_only=True):
     return_c: Annotated[float, Meta(ge=5, le=80, description="water coming back from the network")] = 45.0
     supply_c: Annotated[float, Meta(ge=20, le=110, description="network supply at nominal power and flow")] = 75.0
     network: Annotated[
-        Literal["constant", "valve", "supply"],
-        Meta(description="network flow: constant, by a self-acting valve, or pumped to hold supply_c"),
+        Literal["constant", "valve", "supply", "load"],
+        Meta(description="network flow: constant, by a self-acting valve, pumped to hold supply_c, or as customers draw"),
     ] = "constant"
     pipe_delay_s: Annotated[float, Meta(ge=0, le=3_600, description="from exchangers to the boundary meter")] = 30.0
     meter_lag_s: Annotated[float, Meta(ge=1, le=600, description="of the heat meters")] = 10.0
@@ -301,6 +305,8 @@ def _problems(name: str, scenario: Scenario, site: config.SiteConfig) -> list[st
         problems.append(f'{name}: demand.kind = "room" needs a [room]')
     if scenario.demand.kind != "room" and scenario.demand.peak_w <= 0:
         problems.append(f"{name}: demand.peak_w must be above 0 (the design heat load in watts)")
+    if scenario.demand.kind == "supply" and scenario.plant.network != "load":
+        problems.append(f'{name}: demand.kind = "supply" needs plant.network = "load": customers draw, we hold the temperature')
     names = loop_names(site)
     for k, fault in enumerate(scenario.faults):
         if fault.loop is not None and fault.loop not in names:

@@ -57,6 +57,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     alarms: dict[str, int]
     short_mwh: float | None = None
     room: RoomFigures | None = None
+    supply_rms_k: float | None = None
     wall_s: float = 0.0
 
 
@@ -105,6 +106,7 @@ def summarize(twin: Twin, seed: int, wall_s: float) -> Summary:
         alarms=dict(sorted(Counter(event.name for event in twin.told).items())),
         short_mwh=None if twin.tank is None else round(float(np.nansum(short_w)) * step_s / 3.6e9, 3),
         room=_room(twin),
+        supply_rms_k=_supply_rms_k(twin, warm_up_s),
         wall_s=round(wall_s, 1),
     )
 
@@ -121,6 +123,13 @@ def _room(twin: Twin) -> RoomFigures | None:
         coldest_k=round(max(0.0, -float(kept.min())), 2),
         warmest_k=round(max(0.0, float(kept.max())), 2),
     )
+
+
+def _supply_rms_k(twin: Twin, warm_up_s: float) -> float | None:
+    if twin.loaded.scenario.demand.kind != "supply":
+        return None
+    off_k = (twin.record["supply_c"] - twin.record["supply_asked_c"])[round(warm_up_s / twin.step_s) :]
+    return round(float(np.sqrt(np.mean(off_k**2))), 2)
 
 
 def _round(value: float | None, digits: int = 5) -> float | None:

@@ -97,7 +97,8 @@ class Utility:
             issued_unix_s=self._start_unix_s + now_s,
             valid_from_unix_s=self._start_unix_s + begins_s,
             valid_until_unix_s=self._start_unix_s + begins_s + self.spec.valid_s,
-            power_w=power_w,
+            power_w=None if self.spec.kind == "supply" else power_w,
+            supply_c=self.spec.supply_c if self.spec.kind == "supply" else None,
         )
 
     def _submit(self, demand: HeatDemand, now_s: float, submit: Submit) -> None:

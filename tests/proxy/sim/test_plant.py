@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,3 +86,47 @@ def test_a_loop_without_units_running_cools_to_the_return_and_no_further() -> No
     plant = Plant(SPEC, 60.0, power_w=4 * NOMINAL_W)
     run(plant, 3_600.0, 0.0)
     assert SPEC.return_c <= plant.loops["loop-3"].cold_c <= plant.loops["loop-3"].hot_c < SPEC.return_c + 10.0
+
+
+def test_a_dry_loop_gets_hot_and_hands_over_next_to_nothing() -> None:
+    plant = Plant(SPEC, power_w=4 * NOMINAL_W)
+    plant.loops["loop-1"].pump = 0.0
+    before_w = plant.loops["loop-1"].heat_w
+    run(plant, 120.0, NOMINAL_W)
+    assert plant.loops["loop-1"].hot_c > plant.loops["loop-2"].hot_c + 5.0
+    assert plant.loops["loop-1"].heat_w < 0.5 * before_w
+    assert plant.loop_flow_l_per_min("loop-1") < 0.05 * plant.loop_flow_l_per_min("loop-2")
+
+
+def test_a_fouled_exchanger_needs_hotter_water_for_the_same_heat() -> None:
+    plant = Plant(msgspec.structs.replace(SPEC, network="constant"), power_w=4 * NOMINAL_W)
+    plant.loops["loop-1"].exchanger = 0.2
+    run(plant, 3_600.0, NOMINAL_W)
+    assert plant.loops["loop-1"].hot_c > plant.loops["loop-2"].hot_c + 1.0
+    assert plant.delivered_w == pytest.approx(4 * NOMINAL_W * SPEC.efficiency, rel=0.01)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.7, 1.0])
+def test_a_pumped_network_holds_its_supply_temperature(part: float) -> None:
+    spec = msgspec.structs.replace(SPEC, network="supply")
+    plant = Plant(spec, power_w=0.6 * 4 * NOMINAL_W)
+    run(plant, 7_200.0, part * NOMINAL_W)
+    assert plant.supply_c == pytest.approx(spec.nominal_supply_c, abs=1.0)
+    assert plant.delivered_w == pytest.approx(part * 4 * NOMINAL_W * spec.efficiency, rel=0.01)
+
+
+def test_customers_draw_their_load_and_cool_the_water_when_too_little_heat_is_made() -> None:
+    spec = msgspec.structs.replace(SPEC, network="load")
+    plant = Plant(spec, power_w=0.6 * 4 * NOMINAL_W)
+    warm_c = plant.supply_c
+    run(plant, 3_600.0, 0.6 * NOMINAL_W)
+    assert plant.supply_c == pytest.approx(warm_c, abs=0.5)
+    run(plant, 1_800.0, 0.5 * NOMINAL_W)
+    assert plant.supply_c < warm_c - 2.0
+
+
+def test_loops_of_different_size_share_the_heat_by_their_units() -> None:
+    spec = msgspec.structs.replace(SPEC, loops=("a", "b"), sizes=(10, 30))
+    plant = Plant(spec, power_w=40 * 8_064.0)
+    assert plant.loops["b"].heat_w == pytest.approx(3 * plant.loops["a"].heat_w)
+    assert plant.loops["b"].hot_c == pytest.approx(plant.loops["a"].hot_c)
