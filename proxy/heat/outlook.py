@@ -19,6 +19,7 @@ from proxy.heat.guidance import Guidance
 from proxy.heat.horizon import Now, fleet_of, horizon
 from proxy.heat.plan import NoPlan, Plan, PlannedBlock, Problem
 from proxy.heat.planner import solve
+from proxy.heat.steer import guidance_of
 from proxy.units.unit import UnitImage
 from proxy.views import HeatView, PlanBlocks, PlanView
 
@@ -280,29 +281,9 @@ class Outlook:
         demand_w = self._control.view().demand_w
         if demand_w is not None and abs(demand_w - block.demand_w) > DEMAND_NEWS * self._capacity_w:
             self._has_news = self._has_news or now_unix_s - self._made_unix_s >= DEMAND_NEWS_S
-        extra_w = self._extra_w(block, now_unix_s)
-        self._control.set_guidance(
-            Guidance(
-                valid_until_unix_s=min(now_unix_s + GUIDANCE_S, self._expires_unix_s()),
-                heat_now_w=None if demand_w is None or extra_w == 0 else max(0.0, demand_w + extra_w),
-                price_of_heat_per_kwh=block.price_of_heat_per_kwh,
-                electricity_per_kwh=block.electricity_per_kwh,
-                work_per_th_day=block.work_per_th_day,
-            )
-        )
-
-    def _extra_w(self, block: PlannedBlock, now_unix_s: float) -> float:
-        """Heat the units make beyond the demand: for the tank while its content is known, less what the boiler gives instead."""
-        extra_w = 0.0
+        valid_until_unix_s = min(now_unix_s + GUIDANCE_S, self._expires_unix_s())
         tank_wh = self._forecasts.tank_wh(now_unix_s)
-        if tank_wh is not None and block.tank_wh is not None:
-            is_full = tank_wh >= self._heat.planner.tank_capacity_wh
-            extra_w = (
-                min(block.tank_charge_w, 0.0) if is_full else max(block.tank_charge_w, 0.0) if tank_wh <= 0 else block.tank_charge_w
-            )
-        if self._heat.planner.backup_follows_plan:
-            extra_w -= block.backup_w
-        return extra_w
+        self._control.set_guidance(guidance_of(self._heat.planner, block, demand_w, tank_wh, valid_until_unix_s))
 
     def _expires_unix_s(self) -> float:
         end_unix_s = self._made_unix_s if self._plan is None else self._plan.end_unix_s
