@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from proxy.telemetry.metrics import POOL_SERIES, PREFIX, SITE_SERIES, UNIT_SERIES, WEB_SERIES
+from proxy.telemetry.metrics import POOL_SERIES, PREFIX, PROOF_SERIES, SETTLEMENT_SERIES, SITE_SERIES, UNIT_SERIES, WEB_SERIES
 
 FOLDER = Path("deploy/grafana")
 LABELS = {
     **{PREFIX + s.name: set(s.labels) for s in SITE_SERIES},
     **{PREFIX + s.name: {"pool", *s.labels} for s in POOL_SERIES},
+    **{PREFIX + s.name: set(s.labels) for s in SETTLEMENT_SERIES},
+    **{PREFIX + s.name: {"scope", *s.labels} for s in PROOF_SERIES},
     **{PREFIX + s.name: {"loop", "unit", *s.labels} for s in UNIT_SERIES},
     **{PREFIX + name: set(labels) for name, _, _, labels in WEB_SERIES},
 }
