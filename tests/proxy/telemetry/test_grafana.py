@@ -5,7 +5,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from proxy.telemetry.metrics import POOL_SERIES, PREFIX, PROOF_SERIES, SETTLEMENT_SERIES, SITE_SERIES, UNIT_SERIES, WEB_SERIES
+from proxy.telemetry.metrics import (
+    METER_LABELS,
+    METER_SERIES,
+    POOL_SERIES,
+    PREFIX,
+    PROOF_SERIES,
+    SETTLEMENT_SERIES,
+    SITE_SERIES,
+    UNIT_SERIES,
+    WEB_SERIES,
+)
 
 FOLDER = Path("deploy/grafana")
 LABELS = {
@@ -13,6 +23,7 @@ LABELS = {
     **{PREFIX + s.name: {"pool", *s.labels} for s in POOL_SERIES},
     **{PREFIX + s.name: set(s.labels) for s in SETTLEMENT_SERIES},
     **{PREFIX + s.name: {"scope", *s.labels} for s in PROOF_SERIES},
+    **{PREFIX + s.name: {*METER_LABELS, *s.labels} for s in METER_SERIES},
     **{PREFIX + s.name: {"loop", "unit", *s.labels} for s in UNIT_SERIES},
     **{PREFIX + name: set(labels) for name, _, _, labels in WEB_SERIES},
 }
