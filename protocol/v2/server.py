@@ -147,7 +147,7 @@ class ServerConnection:
         message = _read(frame, common.SetupConnection)
         if self._state is not State.NEW:
             raise RemoteProtocolError("a second SetupConnection")
-        supported = constants.REQUIRES_STANDARD_JOBS
+        supported = 0 if self._offer.extended_only else constants.REQUIRES_STANDARD_JOBS
         if not self._offer.fixed_version:
             supported |= constants.REQUIRES_VERSION_ROLLING
         if message.protocol != constants.PROTOCOL_MINING:

@@ -1,9 +1,9 @@
-"""What hostile frames cost: 1,000 connections that announce 16 MB each and send what they can, beside honest devices. Prints figures.
+"""What hostile frames cost: 1,000 connections that announce 16 MB or stop half-way, and what the proxy holds. Prints figures.
 
     python tests/bench/bench_sv2_hostile.py [connections]
 
-Each hostile device has finished its handshake, so its header is one that the proxy believes; half of them stop after an honest header
-and half of a payload, and are held until their time is up. Memory is of this process, both ends included.
+Each hostile device has finished its handshake, so its header is one that the proxy believes; half of them stop after an honest
+header and half of a payload, and are held until their time is up. Memory is of this process, both ends included.
 """
 
 import logging
@@ -29,7 +29,7 @@ JUNK = bytes(30_000)
 
 
 async def main(count: int) -> None:
-    """Honest devices first, then the others."""
+    """Handshakes first, then what is hostile."""
     crowd = Crowd(count + 100, trio.current_time)
     crowd.session.job(1)
     async with trio.open_nursery() as nursery:
@@ -46,7 +46,7 @@ async def main(count: int) -> None:
         spent = time.thread_time() - begun
         held = _resident_kb() - before
         print(
-            f"{count} hostile devices, half with a length of 16 MB: {count - count // 2} closed, {spent / count * 1e6:.1f} us of CPU each"
+            f"{count} hostile devices, {count - count // 2} closed for a length of 16 MB, {spent / count * 1e6:.1f} us of CPU each"
         )
         print(f"memory: {held:+} kB for all; announced were {count // 2 * 16} MB")
         for sock, _ in peers:

@@ -3,7 +3,7 @@
     python tests/bench/bench_sv2_share_path.py
 
 Everything between is the product's own: transport, codec, session, judging, accounting, acknowledgement; only socket, disk and pool
-are left out. Shares are real. CPU time of this thread, medians of seven rounds over the same shares. Prints ratios, asserts nothing.
+are left out. Shares are real. CPU time of this thread, medians of seven rounds over the same shares. Prints ratios.
 """
 
 import os

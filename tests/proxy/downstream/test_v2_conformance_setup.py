@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from protocol.errors import RemoteProtocolError
 from protocol.v2.codec import encode_frame
 from protocol.v2.constants import (
     REQUIRES_EXTENDED_CHANNELS,
@@ -266,6 +267,10 @@ def test_c_sc_5_a_server_that_requires_extended_channels_refuses_standard_ones()
     (error,) = messages_in(server.receive(frame_of(open_standard(7))).reply)  # type: ignore[union-attr]
     assert isinstance(error, mining.OpenMiningChannelError)
     assert error.request_id == 7
+    with pytest.raises(RemoteProtocolError) as refused:
+        ServerConnection(Offer(extended_only=True)).receive(frame_of(setup(REQUIRES_STANDARD_JOBS)))
+    expected = common.SetupConnectionError(REQUIRES_STANDARD_JOBS, b"unsupported-feature-flags")
+    assert messages_in(refused.value.reply) == [expected]
 
 
 @pytest.mark.parametrize("protocol", [1, 3])
