@@ -1,14 +1,20 @@
 """The OPC UA server against asyncua's own client, which runs on asyncio in a thread as a control system would elsewhere."""
 
 import asyncio
+import datetime
 import hashlib
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from proxy import config
 from proxy.config import SiteConfig
@@ -20,14 +26,39 @@ from tests.support.mosquitto import free_port
 from tests.support.signal_port import RecordingPort
 
 asyncua = pytest.importorskip("asyncua", reason="asyncua is not installed: pip install -r requirements-opcua.txt")
+security_policies = pytest.importorskip("asyncua.crypto.security_policies")
 pytestmark = pytest.mark.slow
 NOW = 1_768_435_200.0
 NAN = math.nan
 T = TypeVar("T")
 
 
+def make_certificate(directory: Path, name: str, uri: str) -> tuple[str, str]:
+    """A self-signed certificate that names an OPC UA application; DER and PEM files."""
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(who)
+        .issuer_name(who)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    der, pem = directory / f"{name}.der", directory / f"{name}.pem"
+    der.write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    )
+    return str(der), str(pem)
+
+
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, certificate: str | None = None, key: str | None = None) -> None:
         self.url = f"opc.tcp://127.0.0.1:{free_port()}/"
         self.port = RecordingPort()
         self.events = EventLog(lambda: NOW)
@@ -36,7 +67,7 @@ class Rig:
         self.site = SiteConfig(
             site=config.Site(name="hall"),
             pools=[config.Pool(name="p", url="stratum+tcp://127.0.0.1:1", user="u")],
-            signals=config.Signals(opcua=config.OpcUaSignal(listen=self.url, users=users)),
+            signals=config.Signals(opcua=config.OpcUaSignal(listen=self.url, users=users, certificate=certificate, key=key)),
         )
 
     async def serve(self) -> None:
@@ -48,7 +79,11 @@ class Rig:
                 await trio.sleep(0.01)
 
     async def as_client(
-        self, act: Callable[[Any, int], Awaitable[T]], account: str | None = "utility", password: str = "secret"
+        self,
+        act: Callable[[Any, int], Awaitable[T]],
+        account: str | None = "utility",
+        password: str = "secret",
+        secured: tuple[str, str] | None = None,
     ) -> T:
         """Do something in a session of its own."""
 
@@ -57,6 +92,9 @@ class Rig:
             if account is not None:
                 client.set_user(account)
                 client.set_password(password)
+            if secured is not None:
+                client.application_uri = "urn:test:client"
+                await client.set_security(security_policies.SecurityPolicyBasic256Sha256, *secured)
             async with client:
                 index = await client.get_namespace_index("urn:thermostratum:hall")
                 return await act(client, index)
@@ -129,7 +167,13 @@ async def test_calls_are_judged_and_answered_and_the_report_is_read(rig: Rig) ->
     assert (view.accepted, view.refused) == (5, 5)
 
 
-async def test_written_variables_are_a_demand_and_who_has_no_account_reads_only(rig: Rig) -> None:
+async def test_written_variables_are_a_demand_and_who_has_no_account_reads_only(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """With a certificate there are encrypted sessions only."""
+    rig = Rig(*make_certificate(tmp_path, "server", "urn:thermostratum:hall"))
+    secured = make_certificate(tmp_path, "client", "urn:test:client")
+    nursery.start_soon(rig.serve)
+    await rig.until(lambda: rig.status.view().connected)
+
     async def stranger(client: Any, index: int) -> str:
         with pytest.raises(asyncua.ua.UaError):
             await call(client, index, "SetDemand", *demand(1, 1_500.0))
@@ -157,13 +201,16 @@ async def test_written_variables_are_a_demand_and_who_has_no_account_reads_only(
         )
 
     await rig.until(lambda: rig.port.alive > 0)
-    assert await rig.as_client(stranger, account=None) == "measured"
+    assert await rig.as_client(stranger, account=None, secured=secured) == "measured"
     with pytest.raises(asyncua.ua.UaError):
-        await rig.as_client(stranger, password="guess")
+        await rig.as_client(stranger, password="guess", secured=secured)
+    with pytest.raises(asyncua.ua.UaError):
+        await rig.as_client(stranger, account=None)
     assert not rig.port.accepted
     assert "utility" in str(rig.status.view().last_refusal)
-    assert await rig.as_client(writer) == (200, "")
+    assert await rig.as_client(writer, secured=secured) == (200, "")
     assert (rig.port.accepted[0].power_w, rig.port.accepted[0].valid_until_unix_s) == (1_250_000.0, NOW + 600)
+    nursery.cancel_scope.cancel()
 
 
 async def test_an_address_that_is_taken_is_named(nursery: trio.Nursery) -> None:
