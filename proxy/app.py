@@ -96,7 +96,8 @@ class App:
         self.signals = SignalBoard(config, self.heat, self.events, clock=clock, wall_clock=wall_clock)
         self.outlook: Outlook | None = None
         if config.heat.planner.enabled and config.heat.enabled and config.units:
-            self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock)
+            kept = Path(config.site.data_dir) / "forecasts.json"
+            self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock, path=kept)
             self.heat.add_alarm_source(self.outlook.alarms)
         self.settling = Settling(
             config,

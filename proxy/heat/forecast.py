@@ -5,7 +5,7 @@ and stays so: nothing is filled in here. Not here: decoding (signals/forecasts),
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -106,7 +106,9 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
     tank_stale_s: float
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True):
+    """A series that was believed, and until when it holds."""
+
     series: Series
     issued_unix_s: float
     valid_until_unix_s: float
@@ -137,7 +139,7 @@ class Forecasts:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
         self._tank: TankReading | None = None
 
     def take(self, sent: Sent, now_unix_s: float) -> ForecastTaken | ForecastRefused:
@@ -151,10 +153,21 @@ class Forecasts:
         for kind, given in series.items():
             if given.values:
                 until = given.end_unix_s if sent.valid_until_unix_s is None else min(given.end_unix_s, sent.valid_until_unix_s)
-                self._kept[kind] = _Kept(given, sent.issued_unix_s, until)
+                self._kept[kind] = Kept(given, sent.issued_unix_s, until)
             else:
                 self._kept.pop(kind, None)
         return self.known(now_unix_s)
+
+    def kept(self) -> dict[str, Kept]:
+        """All series by kind, for keeping them over a restart."""
+        return dict(self._kept)
+
+    def restore(self, kept: Mapping[str, Kept], now_unix_s: float) -> None:
+        """Take up what was kept by an earlier run and has not expired; what could not be sent today is left out."""
+        for kind, old in kept.items():
+            sent = Sent(old.issued_unix_s, old.valid_until_unix_s)
+            if kind in _KINDS and now_unix_s < old.valid_until_unix_s and self._check(kind, old.series, sent, now_unix_s) is None:
+                self._kept[kind] = old
 
     def known(self, now_unix_s: float) -> ForecastTaken:
         """Until when each kind is known."""

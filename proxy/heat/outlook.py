@@ -8,13 +8,16 @@ Not here: decoding, what a plan is made of (horizon, planner), which unit does i
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import trio
 
 from proxy import config
+from proxy.errors import StoreError
 from proxy.events import EventLog
 from proxy.heat.forecast import ForecastRefused, Forecasts, ForecastTaken, Limits, Sent, TankReading, TankTaken
+from proxy.heat.forecast_file import read, write
 from proxy.heat.guidance import Guidance
 from proxy.heat.horizon import Now, fleet_of, horizon
 from proxy.heat.plan import NoPlan, Plan, PlannedBlock, Problem
@@ -81,9 +84,10 @@ class Outlook:
         events: EventLog,
         wall_clock: Callable[[], float],
         *,
+        path: Path | None = None,
         solver: Callable[[Problem], Plan | NoPlan] = solve,
     ) -> None:
-        """`solver` is called in a worker thread."""
+        """`path` keeps forecasts over restarts (None: they are not kept), `solver` is called in a worker thread."""
         self._heat = site.heat
         self._fleet = fleet
         self._control = control
@@ -106,6 +110,8 @@ class Outlook:
         self._notes: tuple[str, ...] = ()
         self._reasons: tuple[str, ...] = ("the first plan is not made yet",)
         self._solve_s: float | None = None
+        self._path = path
+        self._is_unsaved = False
         self._has_news = True
         self._wake = trio.Event()
         self._limiter = trio.CapacityLimiter(1)
@@ -123,6 +129,7 @@ class Outlook:
                 demand_h=_hours_to(answer.demand_until_unix_s, now_unix_s),
                 outdoor_h=_hours_to(answer.outdoor_until_unix_s, now_unix_s),
             )
+            self._is_unsaved = True
             self._poke()
         else:
             self._events.publish("heat.forecast_refused", "warning", reason=answer.reason)
@@ -218,6 +225,7 @@ class Outlook:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Plan each period and on news, and renew the guidance, until cancelled; then there is no guidance any more."""
         task_status.started()
+        await self._restore()
         due_s = trio.current_time()
         try:
             while True:
@@ -229,6 +237,7 @@ class Outlook:
                         await self._renew()
                         due_s = trio.current_time() + self._heat.planner.period_s
                         self.guide(self._wall_clock())
+                        await self._save()
                         await trio.sleep(PAUSE_S)
                         continue
                     wait_s = min(wait_s, due_s - trio.current_time())
@@ -237,6 +246,31 @@ class Outlook:
                 self.guide(self._wall_clock())
         finally:
             self._control.set_guidance(None)
+
+    async def _restore(self) -> None:
+        """Take up the forecasts of an earlier run, once; what came since is newer."""
+        path, kept = self._path, self._forecasts.kept()
+        if path is None or kept:
+            return
+        try:
+            found = await trio.to_thread.run_sync(read, path, abandon_on_cancel=True)
+        except StoreError as problem:
+            self._events.publish("heat.forecasts_not_read", "warning", cause=str(problem))
+            return
+        self._forecasts.restore(
+            {kind: old for kind, old in found.items() if kind not in self._forecasts.kept()}, self._wall_clock()
+        )
+
+    async def _save(self) -> None:
+        """Keep the forecasts for a restart. Not fatal: said again at each try."""
+        if self._path is None or not self._is_unsaved:
+            return
+        self._is_unsaved = False
+        try:
+            await trio.to_thread.run_sync(write, self._path, self._forecasts.kept())
+        except StoreError as problem:
+            self._is_unsaved = True
+            self._events.publish("heat.forecasts_not_saved", "error", cause=str(problem))
 
     async def _renew(self) -> None:
         """Make a new plan from what is known now. Cancelled: the solver's answer is thrown away."""

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -71,7 +72,13 @@ class Control:
 class Rig:
     """An outlook over the fakes, on a clock that stands still until it is moved."""
 
-    def __init__(self, clock: MockClock, heat: Heat = HEAT, solver: Callable[[Problem], Plan | NoPlan] = solve) -> None:
+    def __init__(
+        self,
+        clock: MockClock,
+        heat: Heat = HEAT,
+        solver: Callable[[Problem], Plan | NoPlan] = solve,
+        path: Path | None = None,
+    ) -> None:
         self.clock = clock
         self.fleet, self.control = Fleet(), Control()
         self.events = EventLog(self.now)
@@ -80,7 +87,7 @@ class Rig:
         level = config.Level(name="full", power_w=8_700.0, hashrate_hps=480e12)
         units = [config.Unit(id=f"u{k}", address="127.0.0.1", model="m", loop="a") for k in range(10)]
         site = config.SiteConfig(pools=[], heat=heat, models={"m": config.Model(levels=[level])}, units=units)
-        self.outlook = Outlook(site, self.fleet, self.control, self.events, self.now, solver=solver)
+        self.outlook = Outlook(site, self.fleet, self.control, self.events, self.now, solver=solver, path=path)
 
     def now(self) -> float:
         return START_UNIX_S + trio.current_time()
@@ -114,6 +121,11 @@ class Rig:
         await self.jump(after_s)
         await self._news.wait()
         await wait_all_tasks_blocked()
+
+    async def let_be(self, condition: Callable[[], object]) -> None:
+        """Wait in real time for what a thread does."""
+        while not condition():
+            await trio.to_thread.run_sync(threading.Event().wait, 0.001)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -324,3 +336,34 @@ async def test_what_cannot_be_is_refused_and_told(mock_clock: MockClock) -> None
     assert isinstance(rig.outlook.take_forecasts(prices, rig.now()), ForecastRefused)
     assert isinstance(rig.outlook.take_tank(TankReading(rig.now(), -5.0), rig.now()), ForecastRefused)
     assert (rig.count("heat.forecast_refused"), rig.count("heat.tank_refused")) == (1, 1)
+
+
+async def test_forecasts_outlive_a_restart_until_they_expire(mock_clock: MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "data" / "forecasts.json"
+    first = Rig(mock_clock, path=path)
+    first.tell()
+    async with first.running():
+        await first.let_be(path.exists)
+    second = Rig(mock_clock, path=path)
+    async with second.running():
+        plan = second.outlook.plan(second.now())
+        assert plan is not None
+        assert plan.end_unix_s == START_UNIX_S + 4 * 3_600
+        assert second.guidance().electricity_per_kwh == 0.02
+        assert second.outlook.view().tank_wh is None
+    await second.jump(5 * 3_600)
+    third = Rig(mock_clock, path=path)
+    async with third.running():
+        assert third.guidance().electricity_per_kwh == HEAT.costs.electricity_per_kwh
+
+
+async def test_a_broken_file_of_forecasts_is_told_and_replaced(mock_clock: MockClock, tmp_path: Path) -> None:
+    path = tmp_path / "forecasts.json"
+    path.write_text("{")
+    rig = Rig(mock_clock, path=path)
+    async with rig.running():
+        assert rig.count("heat.forecasts_not_read") == 1
+        rig.tell()
+        await rig.planned(PAUSE_S)
+        await rig.let_be(lambda: path.read_text() != "{")
+    assert rig.count("heat.forecasts_not_saved") == 0
