@@ -1,4 +1,4 @@
-"""Forecasts on disk, so that a restart does not wait for the next auction. The content of the tank is not kept: minutes make it old.
+"""Forecasts on disk, so that a restart does not wait for the next auction. The tank is not kept: minutes make its content old.
 
 Blocking; call it in a thread. What is still worth something is judged by forecast.Forecasts.
 """
