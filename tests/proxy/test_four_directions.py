@@ -5,26 +5,45 @@ settled and devices, ledger and pools must have counted the same.
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from protocol.mining.job import VERSION_MASK_BIP320
 from proxy.sim.miner import MinerSpec
+from proxy.sim.miner_v2 import MinerSpecV2
 from proxy.sim.pool import PoolSpec
 from proxy.sim.pool_v2 import PoolSpecV2
 from tests.support.twins import EASY, QUIET, Twins, twins
 
-POOLS = (
+V1_POOLS = (
     PoolSpec(name="north", extranonce1_bytes=4, extranonce2_bytes=8, job_prefix="n", **QUIET),
     PoolSpec(name="south", extranonce1_bytes=8, extranonce2_bytes=4, job_prefix="s", **QUIET),
 )
+V2_POOLS = (
+    PoolSpecV2(name="north", prefix_bytes=4, extranonce_bytes=8, job_prefix="n", **QUIET),
+    PoolSpecV2(name="south", prefix_bytes=11, extranonce_bytes=5, job_prefix="s", **QUIET),
+)
+# Which version the first and the second pool speak.
+POOLS = {
+    "V1 and V1": V1_POOLS,
+    "V2 and V1": (V2_POOLS[0], V1_POOLS[1]),
+    "V1 and V2": (V1_POOLS[0], V2_POOLS[1]),
+    "V2 and V2": V2_POOLS,
+}
+TODAYS_CHIPS = {"strict": True, "version_bits": VERSION_MASK_BIP320}
 DEVICES = (
     MinerSpec(worker="a", strict=True),
     MinerSpec(worker="b", strict=True, rolls_version=False, restarts_extranonce2=True),
     MinerSpec(worker="c", strict=True, resume=True),
+    MinerSpecV2(worker="d", **TODAYS_CHIPS),
+    MinerSpecV2(worker="e", is_standard=True, requires_standard_jobs=True, **TODAYS_CHIPS),
+    MinerSpecV2(worker="f", rolls_version=False, restarts_extranonce2=True, strict=True, extensions=()),
 )
 # Acts that make earlier work worthless: shares on their way may cross with them.
 ACTS = {
@@ -78,8 +97,8 @@ async def switch(site: Twins) -> None:
         await site.come_back(0)
 
 
-async def tell(folder: Path, story: list[Act], clock: MockClock) -> None:
-    async with twins(folder, clock, POOLS, DEVICES) as site:
+async def tell(folder: Path, story: list[Act], pools: Sequence[PoolSpec | PoolSpecV2], clock: MockClock) -> None:
+    async with twins(folder, clock, pools, DEVICES) as site:
         for act in story:
             await perform(site, act)
             await trio.testing.wait_all_tasks_blocked(0.001)
@@ -89,9 +108,10 @@ async def tell(folder: Path, story: list[Act], clock: MockClock) -> None:
         site.check_books(may_cross=True)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(story=st.lists(st.one_of(*ACTS.values()), min_size=5, max_size=25))
-def test_no_story_shares_out_work_twice_or_loses_a_share(story: list[Act]) -> None:
+@pytest.mark.parametrize("versions", POOLS)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(story=st.lists(st.one_of(*ACTS.values()), min_size=5, max_size=20))
+def test_no_story_shares_out_work_twice_or_loses_a_share(versions: str, story: list[Act]) -> None:
     clock = MockClock()
     with tempfile.TemporaryDirectory() as folder:
-        trio.run(tell, Path(folder), story, clock, clock=clock)
+        trio.run(tell, Path(folder), story, POOLS[versions], clock, clock=clock)

@@ -5,6 +5,7 @@ devices really work on and at the books of all sides; they ask the proxy for not
 """
 
 import itertools
+import os
 import random
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from trio.testing import MockClock
 from protocol.bitcoin.target import HASHES_PER_DIFFICULTY
 from proxy.app import App
 from proxy.config import Listen, Pool, Vardiff
+from proxy.key_file import write_keys
 from proxy.sim.hasher import Hasher
 from proxy.sim.miner import MinerSpec, SimMiner
 from proxy.sim.miner_core import MinerCore, tcp_connector
@@ -173,6 +175,7 @@ async def twins(
             entries.append(Pool(**table | (pool_tables[number] if number < len(pool_tables) else {})))
         config = site_config(folder, entries, **{"listen": _listen(folder), "vardiff": _VARDIFF, **tables})
         app = App(config, folder / "site.toml")
+        assert app.identity is not None
         app.reactor.listen()
         await nursery.start(app.ledger.run)
         app.start_work(nursery)
@@ -191,7 +194,15 @@ _VARDIFF = Vardiff(enabled=False, min_difficulty=2.0**-32, start_difficulty=STAR
 
 
 def _listen(folder: Path) -> Listen:
-    return Listen(v1="127.0.0.1:0", max_connections=2_000, max_connections_per_address=2_000, idle_timeout_s=86_400.0)
+    write_keys(folder / "keys.toml", os.urandom)
+    return Listen(
+        v1="127.0.0.1:0",
+        v2="127.0.0.1:0",
+        v2_identity=str(folder / "keys.toml"),
+        max_connections=2_000,
+        max_connections_per_address=2_000,
+        idle_timeout_s=86_400.0,
+    )
 
 
 async def _serve(nursery: trio.Nursery, spec: PoolSpec | PoolSpecV2, rng: random.Random) -> SimAnyPool:
@@ -206,4 +217,7 @@ def _device(app: App, spec: MinerSpec | MinerSpecV2, hasher: Hasher, rng: random
     rate: Callable[[], float] = lambda: 0.0  # noqa: E731  # the story hashes, not the clock
     if isinstance(spec, MinerSpec):
         return SimMiner(spec, rate, hasher, rng, tcp_connector(*addresses[0]))
-    raise AssertionError("the proxy does not listen for V2")
+    assert app.identity is not None
+    return SimMinerV2(
+        spec, rate, hasher, rng, tcp_connector(*addresses[1]), authority_x=app.identity.authority_x, wall_clock=time.time
+    )
