@@ -268,9 +268,9 @@ class LiveSite:
             rejected=work.rejected + work.refused if work is not None else 0,
             user_agent=channel.user_agent if channel is not None else None,
             stratum_version=channel.stratum_version if channel is not None else None,
-            power_shares_w=None if proven is None else proven.power_w,
-            power_shares_low_w=None if proven is None else proven.low_w,
-            power_shares_high_w=None if proven is None else proven.high_w,
+            power_shares_w=None if proven is None else float(round(proven.power_w)),
+            power_shares_low_w=None if proven is None else float(round(proven.low_w)),
+            power_shares_high_w=None if proven is None else float(round(proven.high_w)),
         )
 
     def _share_power(self, unit_id: str, known: vardiff.Vardiff, hashrate_hps: float, now_s: float) -> SharePower | None:

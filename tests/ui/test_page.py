@@ -11,6 +11,7 @@ from proxy.heat.plan import Shortfall
 from proxy.web.context import WebContext
 from tests.proxy.web.fake_site import KEYS, FakeSite
 from tests.proxy.web.thread_server import ThreadServer
+from tests.support.settled import fake_proofs
 from tests.ui.conftest import Watch
 
 pytestmark = pytest.mark.ui
@@ -30,7 +31,7 @@ def test_the_page_asks_only_its_own_server_and_reports_no_error(watch: tuple[Pag
     page.locator(".cell").nth(3).click()
     page.click("#theme")
     page.goto(f"{server.url}/schema")
-    expect(page.locator("details")).to_have_count(20)
+    expect(page.locator("details")).to_have_count(22)
     page.locator("details").first.click()
     assert seen.outside == []
     assert seen.errors == []
@@ -46,6 +47,15 @@ def test_the_site_is_shown_with_units_and_a_past(page: Page, site: FakeSite) -> 
     expect(page.locator("#events li").first).to_contain_text("site.started")
     assert page.locator(".chart canvas").count() == 6
     page.wait_for_function("document.querySelector('#share-chart .u-value') !== null")
+
+
+def test_the_proof_of_heat_names_who_disagrees(page: Page, site: FakeSite) -> None:
+    proof = page.locator('[data-value="proof"]')
+    expect(proof).to_have_text("agrees within 1.5 %")
+    site.proofs = fake_proofs()
+    expect(proof).to_have_text("loop-4: work, heat differ by 40.0 %")
+    expect(proof).to_have_class("abnormal")
+    expect(proof).to_have_attribute("title", "units hash without heating")
 
 
 def test_the_plan_is_shown_with_its_price_of_heat_and_what_is_short(page: Page, site: FakeSite) -> None:

@@ -65,6 +65,23 @@ function showHeat() {
   show(place("decision"), { text: `${shortTime(heat.decision_s)} / ${shortTime(site.loop_lag_s)}` });
   showGauge(heat);
   showLadder(heat.ladder);
+  showProof();
+}
+
+/** Whether work, electricity and heat told the same story in the newest settled period; what disagrees most is named. */
+function showProof() {
+  const proofs = site.settlement?.proofs ?? [];
+  const judged = proofs.filter((proof) => proof.agrees !== null);
+  const worst = judged.find((proof) => proof.agrees === false) ?? judged[0];
+  const node = place("proof");
+  node.title = worst?.cause ?? "";
+  if (worst === undefined) {
+    show(node, { text: UNKNOWN, why: proofs.length ? "too little is known to judge" : "no quarter hour is settled yet" });
+    return;
+  }
+  const apart = `${percent(Math.abs(worst.disagreement), 1)} %`;
+  const text = worst.agrees ? `agrees within ${apart}` : `${worst.scope}: ${worst.between} differ by ${apart}`;
+  show(node, { text, abnormal: !worst.agrees });
 }
 
 /** Standing alarms of heat control, most severe first. */

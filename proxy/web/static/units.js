@@ -318,6 +318,7 @@ export class Units {
       ["Speaks", unit.stratum_version == null ? UNKNOWN : `Stratum V${unit.stratum_version}`], ["Firmware says", unit.user_agent ?? UNKNOWN], ["Level, asked / seen", `${unit.level_commanded ?? UNKNOWN} / ${unit.level_observed ?? UNKNOWN}`],
       ["Power, commanded", siText(unit.power_commanded_w, "W")], ["Power, measured", siText(unit.power_w, "W")],
       ["Hashrate, expected", siText(unit.hashrate_expected_hps, "H/s")], ["Hashrate, it says", siText(unit.hashrate_reported_hps, "H/s")],
+      ["Power, proven by shares", unit.power_shares_w == null ? UNKNOWN : `${siText(unit.power_shares_low_w, "W")} to ${siText(unit.power_shares_high_w, "W")}`],
       ["Hashrate, proven", siText(unit.hashrate_shares_hps, "H/s")], ["Water in / out", `${celsius(unit.inlet_c)} / ${celsius(unit.outlet_c)} °C`],
       ["Hottest chip", `${celsius(unit.chip_c)} °C`], ["Last reading", age(unit.reading_at_unix_s)],
       ["Pool", unit.connected ? unit.pool ?? UNKNOWN : "not connected"], ["Difficulty", unit.difficulty === null ? UNKNOWN : si(unit.difficulty, "").text + si(unit.difficulty, "").unit],

@@ -53,6 +53,7 @@ class FakeSite:
         self.limit_w: float | None = None
         self.breaks = False
         self.has_ledger = True
+        self.proofs = fake_proofs()[:1]
         self.step_at_unix_s: float | None = None
         self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
         self.plans = True
@@ -207,7 +208,7 @@ class FakeSite:
 
     def _settled(self) -> SettlementView:
         return SettlementView(
-            900, int(START_UNIX_S), closed=40, revised=2, incomplete=1, rows=42, head="ab" * 32, proofs=fake_proofs()
+            900, int(START_UNIX_S), closed=40, revised=2, incomplete=1, rows=42, head="ab" * 32, proofs=self.proofs
         )
 
     def _plan(self, now: float) -> PlanView:

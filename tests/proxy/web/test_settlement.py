@@ -7,6 +7,7 @@ from proxy.heat.totals import SettlementDocument
 from proxy.web.context import WebContext
 from tests.proxy.web.fake_site import START_UNIX_S, FakeSite
 from tests.proxy.web.serving import Clock, local_client
+from tests.support.settled import fake_proofs
 
 DAY = f"from={int(START_UNIX_S)}&to={int(START_UNIX_S) + 86_400}"
 
@@ -14,6 +15,7 @@ DAY = f"from={int(START_UNIX_S)}&to={int(START_UNIX_S) + 86_400}"
 async def get(query: str = "", *, has_ledger: bool = True):
     site = FakeSite(Clock())
     site.has_ledger = has_ledger
+    site.proofs = fake_proofs()
     async with local_client(WebContext(site)) as client:
         return await client.get(f"/api/v1/settlement?{query}")
 
