@@ -94,12 +94,13 @@ _REFUSALS: dict[int, str] = {
     Refusal.NOT_WRITABLE: "the report cannot be written",
     Refusal.NOT_FOLLOWED: "heat control refuses it: more than twice what is installed, or a jump that the site does not allow",
     Refusal.MALFORMED: "the write contradicts itself: a count that is not that of its values, or bytes too many",
+    Refusal.TOO_FAST: "set-points change faster than one a second, for more than ten seconds",
 }
 _EXCEPTIONS = (
     (ExcCodes.ILLEGAL_FUNCTION, "illegal function", "not one of 3, 4, 6 and 16"),
     (ExcCodes.ILLEGAL_ADDRESS, "illegal data address", "outside the map, only read, or half of a 32-bit value"),
     (ExcCodes.ILLEGAL_VALUE, "illegal data value", "no number, negative, absurd, out of range; or a malformed request"),
-    (ExcCodes.DEVICE_BUSY, "server device busy", "another master or another source rules"),
+    (ExcCodes.DEVICE_BUSY, "server device busy", "another master or another source rules, or set-points change too fast"),
     (ExcCodes.GATEWAY_NO_RESPONSE, "gateway target failed to respond", "another unit identifier than `device_id`"),
 )
 

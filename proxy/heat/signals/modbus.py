@@ -36,6 +36,8 @@ WATCH_PERIOD_S = 1.0
 RETRY_S = 10.0
 # With all places taken, a client silent for so long makes room: a PLC whose cable was pulled comes back on a new connection.
 MAKE_ROOM_AFTER_S = 5.0
+# Some controllers connect anew for each request: that they come and go is no news, that they stay away is.
+GONE_AFTER_S = 10.0
 READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY = 3, 4, 6, 16
 FUNCTIONS = frozenset({READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY})
 
@@ -64,6 +66,7 @@ class ModbusServer:
         self._networks = [ipaddress.ip_network(network) for network in config.allow]
         self._messages = Messages(is_server=True)
         self._clients: list[_Client] = []
+        self._last_left_s = 0.0
         self.status = status
         self.desk = Desk(
             port,
@@ -91,8 +94,14 @@ class ModbusServer:
                 nursery.start_soon(self._accept, listener, nursery)
             task_status.started(listeners[0].socket.getsockname()[1])
             while True:
-                self.desk.watch(self._clock())
+                self._watch()
                 await trio.sleep(WATCH_PERIOD_S)
+
+    def _watch(self) -> None:
+        now_s = self._clock()
+        self.desk.watch(now_s)
+        if not self._clients and now_s - self._last_left_s >= GONE_AFTER_S:
+            self.status.lost("no master is connected")
 
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         async with listener:
@@ -126,8 +135,7 @@ class ModbusServer:
                 log.exception("modbus.bug", host=host)
             finally:
                 self._clients.remove(client)
-                if not self._clients:
-                    self.status.lost("no master is connected")
+                self._last_left_s = self._clock()
 
     def _let_in(self, host: str, stream: trio.SocketStream) -> _Client | None:
         if not self._is_allowed(host):

@@ -32,6 +32,9 @@ from proxy.heat.signals.status import SignalStatus
 SOURCE = "modbus"
 # A demand is renewed when less than this part of its life is left: a row in the ledger each time, so not with every beat.
 RENEW_BELOW = 0.5
+# Set-points that may change at once, and how many more each second: beyond is a loop gone wild, and a row in the ledger each time.
+CHANGES_AT_ONCE = 10.0
+CHANGES_PER_S = 1.0
 # No set-point is this small and not 0; a float with its words swapped usually is.
 SMALLEST_KW = 1e-6
 LOWEST_OUTDOOR_C, HIGHEST_OUTDOOR_C = -60.0, 60.0
@@ -84,6 +87,8 @@ class Desk:
         self._was_alive = False
         self._stops: set[str] = set()
         self._in_force: tuple[_Wanted, float] | None = None
+        self._changes = CHANGES_AT_ONCE
+        self._changes_at_unix_s = 0.0
         self._refusals = 0
         self._last_refusal = Refusal.NONE
         self._refused_s: float | None = None
@@ -213,6 +218,10 @@ class Desk:
             known, ends_s = self._in_force
             if known == wanted and ends_s - now_unix_s > RENEW_BELOW * self._timeout_s:
                 return None
+        if not self._may_change(now_unix_s):
+            return Refused(
+                ExcCodes.DEVICE_BUSY, Refusal.TOO_FAST, "set-points change faster than one a second; is a loop oscillating?"
+            )
         answer = self._submit(wanted, until_s, now_unix_s)
         if isinstance(answer, DemandAccepted):
             self._in_force = (wanted, until_s)
@@ -220,6 +229,14 @@ class Desk:
         if answer.code in (409, 429):
             return Refused(ExcCodes.DEVICE_BUSY, Refusal.ANOTHER_SOURCE, f"{answer.reason}; {answer.remedy}")
         return Refused(ExcCodes.ILLEGAL_VALUE, Refusal.NOT_FOLLOWED, f"{answer.reason}; {answer.remedy}")
+
+    def _may_change(self, now_unix_s: float) -> bool:
+        gained = max(0.0, now_unix_s - self._changes_at_unix_s) * CHANGES_PER_S
+        self._changes, self._changes_at_unix_s = min(CHANGES_AT_ONCE, self._changes + gained), now_unix_s
+        if self._changes < 1.0:
+            return False
+        self._changes -= 1.0
+        return True
 
     def _submit(self, wanted: _Wanted, until_unix_s: float, now_unix_s: float) -> DemandAccepted | DemandRefused:
         answer = self._port.submit_demand(self._demand(wanted, until_unix_s, now_unix_s), now_unix_s)

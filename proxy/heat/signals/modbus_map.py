@@ -76,6 +76,7 @@ class Refusal(IntEnum):
     NOT_WRITABLE = 8
     NOT_FOLLOWED = 9
     MALFORMED = 10
+    TOO_FAST = 11
 
 
 class Own(msgspec.Struct, frozen=True, gc=False):

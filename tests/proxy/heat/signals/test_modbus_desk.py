@@ -126,6 +126,17 @@ def test_the_ramp_goes_with_the_demand() -> None:
     assert site.port.accepted[-1].ramp_w_per_min == 250_000.0
 
 
+def test_an_oscillating_set_point_is_slowed_down_and_told() -> None:
+    site = alive_site()
+    refused = [site.block(power_kw=900.0 + k % 2) for k in range(40)]
+    assert refused[:10] == [None] * 10
+    assert {each.refusal for each in refused[10:] if each} == {Refusal.TOO_FAST}
+    assert len(site.port.accepted) == 10
+    site.after(1)
+    assert site.block(power_kw=1_000.0) is None
+    assert site.port.accepted[-1].power_w == 1_000_000.0
+
+
 def test_a_changed_set_point_counts_at_once() -> None:
     site = alive_site()
     site.block(power_kw=900.0)

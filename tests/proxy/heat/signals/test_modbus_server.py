@@ -277,6 +277,22 @@ async def test_with_all_places_taken_the_longest_silent_client_makes_room_after_
         await first.aclose()
 
 
+async def test_a_controller_that_connects_for_each_request_is_no_news_and_one_that_stays_away_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with serving() as rig:
+        for _ in range(3):
+            async with await trio.open_tcp_stream("127.0.0.1", rig.tcp_port) as stream:
+                await stream.send_all(frame(b"\x03\x00\x64\x00\x01"))
+                await stream.receive_some(300)
+            await trio.sleep(1)
+        names = [event.name for event in rig.events.since(0)]
+        assert names.count("signal.connected") == 1
+        assert "signal.lost" not in names[names.index("signal.connected") :]
+        await trio.sleep(12)
+        assert rig.status.view().reason == "no master is connected"
+
+
 async def test_an_address_that_is_taken_is_told_and_tried_again(autojump_clock: trio.testing.MockClock) -> None:
     (taken,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     rig = Rig(listen=f"127.0.0.1:{taken.socket.getsockname()[1]}")
