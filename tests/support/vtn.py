@@ -122,6 +122,7 @@ class Vtn:
         config = Config()
         config.bind = [bind]
         config.errorlog = None
+        config.keep_alive_timeout = 1e9  # a test may turn the clock, and the client's library has another one
         config.accesslog = None
         async with trio.open_nursery() as nursery:
             bound: list[str] = await nursery.start(serve, self.app, config)

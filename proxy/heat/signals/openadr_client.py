@@ -18,6 +18,8 @@ from proxy.heat.signals.openadr_wire import AuthServer, Created, Problem, Report
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 4_194_304
+# Requests of one poll share a connection; between polls servers close idle ones, just when the next request is on its way.
+KEEP_S = 1.0
 # The most the specification lets a page hold, and how many pages we read: 1,000 events.
 PAGE = 50
 MAX_PAGES = 20
@@ -35,6 +37,10 @@ class VtnError(Exception):
         self.status = status
 
 
+class _Dropped(VtnError):
+    """The server closed the connection instead of answering, as one does that had just given it up."""
+
+
 class VtnClient:
     """Use as an async context manager. All calls raise VtnError."""
 
@@ -44,7 +50,13 @@ class VtnClient:
         verify: ssl.SSLContext | bool = True
         if config.tls_ca is not None:
             verify = ssl.create_default_context(cafile=config.tls_ca)
-        self._http = httpx.AsyncClient(timeout=TIMEOUT_S, verify=verify, trust_env=False, headers={"accept": "application/json"})
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT_S,
+            verify=verify,
+            trust_env=False,
+            headers={"accept": "application/json"},
+            limits=httpx.Limits(max_connections=4, keepalive_expiry=KEEP_S),
+        )
         self._token: str | None = None
         self._token_until_s = 0.0
         self._reports: dict[str, str] = {}
@@ -112,7 +124,12 @@ class VtnClient:
             if body is not None:
                 content = msgspec.json.encode(body)
                 headers["content-type"] = "application/json"
-            status, raw = await self._exchange(method, self._base + path, params=query, headers=headers, content=content)
+            try:
+                status, raw = await self._exchange(method, self._base + path, params=query, headers=headers, content=content)
+            except _Dropped:
+                if attempt == 0 and method == "GET":
+                    continue
+                raise
             if status == 401 and attempt == 0 and self._config.client_id is not None:
                 self._token = None
                 continue
@@ -171,6 +188,8 @@ class VtnClient:
                         if len(received) > MAX_ANSWER_BYTES:
                             raise VtnError(f"{method} {url}: the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
                     return answer.status_code, bytes(received)
+        except httpx.RemoteProtocolError as error:
+            raise _Dropped(f"{method} {url}: {error}") from error
         except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError) as error:
             raise VtnError(f"{method} {url}: {error or type(error).__name__}") from error
 

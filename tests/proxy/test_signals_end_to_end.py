@@ -1,0 +1,39 @@
+"""An event of a utility's server becomes heat, and its report goes back: the whole product, in virtual time."""
+
+from pathlib import Path
+
+from trio.testing import MockClock
+
+from proxy.heat.signals.openadr_wire import time_text
+from tests.support.hall import EFFICIENCY, FULL_W, LOW_W, START_UNIX_S, hall
+from tests.support.vtn import Vtn
+
+UNITS = 2
+
+
+async def test_an_event_becomes_heat_and_its_report_goes_back(tmp_path: Path, mock_clock: MockClock, nursery) -> None:
+    vtn = Vtn()
+    await nursery.start(vtn.run)
+    (tmp_path / "secret").write_text("right")
+    (tmp_path / "secret").chmod(0o600)
+    text = f'\n[signals.openadr]\nurl = "{vtn.url}"\nclient_id = "hall"\nclient_secret_file = "secret"\nven_name = "north-hall"\n'
+    text += "poll_period_s = 5\nreport_period_s = 10\n"
+    low_kw, full_kw = UNITS * LOW_W * EFFICIENCY / 1_000, UNITS * FULL_W * EFFICIENCY / 1_000
+    rows = [{"id": k, "payloads": [{"type": "DISPATCH_SETPOINT", "values": [kw]}]} for k, kw in enumerate((low_kw, full_kw))]
+    asked = [{"payloadType": kind} for kind in ("USAGE", "OPERATING_STATE", "DATA_QUALITY")]
+    async with hall(tmp_path, mock_clock, units=UNITS, text=text) as it:
+        vtn.dispatch("e1", 0, time_text(START_UNIX_S), "PT10M", intervals=rows, reportDescriptors=asked)
+        await it.until(lambda: it.is_near(UNITS * LOW_W))
+        heat = it.app.site.view().heat
+        assert (heat.source, heat.ladder, heat.demand_w) == ("openadr", "LIVE", low_kw * 1_000)
+        await it.until(lambda: it.is_near(UNITS * FULL_W), 900)
+        await it.until(lambda: bool(vtn.reports) and len(vtn.reports["report-0"].resources[0].intervals) == 2)
+        values = {payload.type: payload.values[0] for payload in vtn.reports["report-0"].resources[0].intervals[0].payloads}
+        assert values["OPERATING_STATE"] == "RUNNING_HEIGHTENED"
+        assert values["DATA_QUALITY"] == "ESTIMATED"
+        assert isinstance(values["USAGE"], float)
+        assert 0.9 * low_kw / 6 < values["USAGE"] < 1.4 * low_kw / 6
+        metrics = (await it.client.get("/metrics")).text
+        assert 'thermostratum_signal_connected{signal="openadr"} 1.0' in metrics
+        assert vtn.vens[0]["venName"] == "north-hall"
+    nursery.cancel_scope.cancel()
