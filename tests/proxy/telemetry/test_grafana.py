@@ -12,6 +12,7 @@ from proxy.telemetry.metrics import (
     PREFIX,
     PROOF_SERIES,
     SETTLEMENT_SERIES,
+    SIGNAL_SERIES,
     SITE_SERIES,
     UNIT_SERIES,
     WEB_SERIES,
@@ -24,6 +25,7 @@ LABELS = {
     **{PREFIX + s.name: set(s.labels) for s in SETTLEMENT_SERIES},
     **{PREFIX + s.name: {"scope", *s.labels} for s in PROOF_SERIES},
     **{PREFIX + s.name: {*METER_LABELS, *s.labels} for s in METER_SERIES},
+    **{PREFIX + s.name: {"signal", *s.labels} for s in SIGNAL_SERIES},
     **{PREFIX + s.name: {"loop", "unit", *s.labels} for s in UNIT_SERIES},
     **{PREFIX + name: set(labels) for name, _, _, labels in WEB_SERIES},
 }
