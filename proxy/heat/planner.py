@@ -12,7 +12,7 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
-from proxy.heat.plan import Block, NoPlan, Plan, PlannedBlock, Problem, Segment, limits_w, power_text
+from proxy.heat.plan import Block, Boiler, NoPlan, Plan, PlannedBlock, Problem, Segment, limits_w, power_text
 from proxy.heat.shortage import shortfalls
 
 Floats = npt.NDArray[np.float64]
@@ -22,6 +22,8 @@ MOVE_PER_KWH = 1e-4
 # Missing heat, heat nobody wants, and a tank emptier than at the start cost so many times the highest real price.
 SHORT_FACTOR = 100.0
 END_FACTOR = 10.0
+# A boiler that is the last resort comes after everything else and before those, whatever its fuel costs.
+LAST_FACTOR = 2.0
 # A price of heat beyond so many times the highest real price is one of those penalties, and no price.
 REAL_FACTOR = 4.0
 # A plan that takes longer than this is no plan: the next one is due.
@@ -161,7 +163,7 @@ def _costs(problem: Problem, layout: _Layout, hours: Floats, top: float) -> Floa
         cost[position : layout.end_short : layout.width] = -worth * hours
     cost[layout.all("charge")] = cost[layout.all("discharge")] = MOVE_PER_KWH * hours
     if problem.boiler is not None:
-        cost[layout.all("boiler")] = (2 * top if problem.boiler.is_last else problem.boiler.per_kwh) * hours
+        cost[layout.all("boiler")] = (LAST_FACTOR * top if problem.boiler.is_last else problem.boiler.per_kwh) * hours
     cost[layout.all("short")] = cost[layout.all("surplus")] = SHORT_FACTOR * top * hours
     cost[layout.end_short] = END_FACTOR * top
     return cost
@@ -239,6 +241,15 @@ def _run(columns: int, cost: Floats, lower: Floats, upper: Floats, rows: _Rows) 
     return np.array(found.col_value), np.array(found.row_dual)
 
 
+def _price(dual: float, boiler: Boiler | None, top: float) -> float | None:
+    """What a kWh really costs where the balance has this dual. The boiler of last resort counts with its own price again."""
+    if abs(dual) > REAL_FACTOR * top:
+        return None
+    if boiler is not None and boiler.is_last and dual > top:
+        return dual / (LAST_FACTOR * top) * boiler.per_kwh
+    return dual
+
+
 def _plan_of(problem: Problem, layout: _Layout, hours: Floats, values: Floats, prices: Floats, top: float) -> Plan:
     def watts(name: str) -> Floats:
         found: Floats = values[layout.all(name)] * 1000
@@ -267,7 +278,7 @@ def _plan_of(problem: Problem, layout: _Layout, hours: Floats, values: Floats, p
             surplus_w=float(surplus_w[k]),
             electricity_per_kwh=block.electricity_per_kwh,
             work_per_th_day=block.work_per_th_day,
-            price_of_heat_per_kwh=float(prices[k]) if abs(prices[k]) <= REAL_FACTOR * top else None,
+            price_of_heat_per_kwh=_price(float(prices[k]), problem.boiler, top),
             cost=float(electricity[k] + backup[k] - work[k]),
         )
         for k, block in enumerate(problem.blocks)

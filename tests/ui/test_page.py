@@ -73,6 +73,13 @@ def test_the_plan_is_shown_with_its_price_of_heat_and_what_is_short(page: Page, 
     expect(page.locator("#plan-words li.abnormal")).to_have_text(["heat is short by up to 200.0 kW"])
 
 
+def test_standing_alarms_are_listed_as_text(page: Page, site: FakeSite) -> None:
+    expect(page.locator("#alarms")).to_be_hidden()
+    site.alarms = ("loop north: no flow <b>proven</b>", "plan: heat is short")
+    page.reload()
+    expect(page.locator("#alarms li")).to_have_text(list(site.alarms))
+
+
 def test_a_site_that_does_not_plan_shows_no_panel_for_it(page: Page, site: FakeSite) -> None:
     site.plans = False
     page.reload()

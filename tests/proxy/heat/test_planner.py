@@ -181,6 +181,11 @@ def test_a_boiler_nobody_runs_by_plan_is_the_last_resort_and_one_that_follows_th
     assert follows.backup_cost == pytest.approx(0.36)
 
 
+def test_the_boiler_of_last_resort_has_its_own_price():
+    plan = planned(problem(hours([12.0, 4.0], [0.05, 0.05]), boiler=Boiler(10_000, 0.09)))
+    assert [block.price_of_heat_per_kwh for block in plan.blocks] == pytest.approx([0.09, -0.05])
+
+
 def test_a_cap_wins_over_the_minimum():
     plan = planned(problem(hours([4.0], [0.05]), min_power_w=6_000.0, max_power_w=3_000.0))
     assert plan.blocks[0].power_w == pytest.approx(3_000)

@@ -57,6 +57,7 @@ class FakeSite:
         self.step_at_unix_s: float | None = None
         self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
         self.plans = True
+        self.alarms: tuple[str, ...] = ()
         self.forecasts = Forecasts(Limits(capacity_w=1.6e6, max_clock_skew_s=60.0, tank_capacity_wh=6e6, tank_stale_s=1_800.0))
 
     @property
@@ -191,6 +192,7 @@ class FakeSite:
                 headroom_down_w=demand,
                 marginal_price_per_kwh=0.0412,
                 limiter=None,
+                alarms=self.alarms,
                 tracking_error=None if heat is None else (heat - demand) / demand,
                 setpoint_changes=12,
                 level_changes=311,
