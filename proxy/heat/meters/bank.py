@@ -126,7 +126,6 @@ class MeterBank:
         meter.fault = None
         if reading.energy_wh is not None:
             follow(meter.window, reading.at_unix_s, reading.heat_w, reading.energy_wh, meter.capacity_w, self._stale_s)
-        self._compare(now_unix_s)
         return MeterAccepted(reading.at_unix_s, reading.heat_w)
 
     def take_sample(self, name: str, sample: MeterSample, now_unix_s: float) -> MeterAccepted | MeterRefused:
@@ -194,7 +193,10 @@ class MeterBank:
         return None
 
     def troubles(self, now_unix_s: float) -> tuple[Trouble, ...]:
-        """What is wrong with which meter: lost, stuck, lying or jumping; and places whose meters disagree."""
+        """What is wrong with which meter: lost, stuck, lying or jumping; and places whose meters disagree.
+
+        How long meters disagree is noticed here: ask every few seconds.
+        """
         self._begin(now_unix_s)
         self._compare(now_unix_s)
         states = [(meter, self._state(meter, now_unix_s)) for meter in self._meters.values()]

@@ -103,6 +103,9 @@ def _check_order(memory: MeterMemory, reading: MeterReading, stale_s: float, now
         return MeterRefused(422, f"the reading is {age_s:,.0f} s old", "send readings at once; compare both clocks (NTP)")
     if age_s < -MAX_AHEAD_S:
         return MeterRefused(422, f"the reading is {-age_s:,.0f} s in the future", "compare both clocks (NTP)")
+    if memory.good is not None and memory.good.at_unix_s > now_unix_s + MAX_AHEAD_S:
+        # Our own clock was set back; the order begins anew.
+        memory.good = None
     if memory.good is not None and reading.at_unix_s <= memory.good.at_unix_s:
         return MeterRefused(409, "the reading is not newer than the last one", "send readings in order, each once")
     return None

@@ -106,6 +106,13 @@ def test_one_reading_sent_twice_does_no_harm_to_its_meter() -> None:
     assert bank.alarms(NOW + 1) == ()
 
 
+def test_a_clock_that_is_set_back_costs_no_meter() -> None:
+    bank = make(meter("m-a", "a"))
+    feed(bank, "m-a", 100_000.0, 3_600)
+    assert isinstance(feed(bank, "m-a", 100_001.0, 0), MeterAccepted)
+    assert bank.loop_heat("a", NOW).value == 100_001.0
+
+
 def test_a_stuck_meter_is_named_and_left_out() -> None:
     bank = make(meter("m-a", "a"))
     for k in range(100):
@@ -183,6 +190,7 @@ def test_loops_and_boundary_that_differ_for_minutes_are_named() -> None:
     for k in range(40):
         for name, heat_w in (("m-a", 200_000.0), ("m-b", 200_000.0), (BOUNDARY, 600_000.0)):
             feed(bank, name, heat_w + k, 10.0 * k)
+        bank.alarms(NOW + 10.0 * k)
     assert "boundary and loops" in bank.alarms(NOW + 390)[0]
     assert bank.site_heat(NOW + 390).quality == "measured"
 
