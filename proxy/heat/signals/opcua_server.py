@@ -9,8 +9,8 @@ import asyncio
 import hashlib
 import hmac
 import socket
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import trio
@@ -26,10 +26,8 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
 from proxy.config import OpcUaSignal
+from proxy.heat.signals.opcua import Judge, Verdict
 from proxy.heat.signals.port import Report
-
-if TYPE_CHECKING:
-    from proxy.heat.signals.opcua import Judge, Verdict
 
 T = TypeVar("T")
 MAX_MESSAGE_BYTES = 1_048_576
@@ -74,7 +72,9 @@ REPORT = (
     ("FlowLPerMin", "flow_l_per_min", DOUBLE),
     ("EnergyWh", "energy_wh", DOUBLE),
 )
-WRITTEN = (("Epoch", UINT32), ("PowerKw", DOUBLE), ("SupplyC", DOUBLE), ("ValidityS", DOUBLE), ("Sequence", INT64))
+Arguments = tuple[tuple[str, ua.VariantType], ...]
+DEMAND: Arguments = (("Epoch", UINT32), ("Sequence", INT64), ("PowerKw", DOUBLE), ("SupplyC", DOUBLE), ("ValidityS", DOUBLE))
+TYPES: dict[ua.VariantType, type | tuple[type, ...]] = {DOUBLE: (int, float), INT64: int, UINT32: int, BOOLEAN: bool}
 
 
 class _Accounts(UserManager):
@@ -110,7 +110,7 @@ class _Rules:
 class UaServer:
     """`run` in a thread; `publish` and `stop` from the thread of the trio loop."""
 
-    def __init__(self, config: OpcUaSignal, site: str, judge: "Judge", token: trio.lowlevel.TrioToken) -> None:
+    def __init__(self, config: OpcUaSignal, site: str, judge: Judge, token: trio.lowlevel.TrioToken) -> None:
         self._config = config
         self._uri = f"urn:thermostratum:{site}"
         self._judge = judge
@@ -198,39 +198,37 @@ class UaServer:
         await self._add_report(plant, index)
 
     async def _add_methods(self, plant: Node, index: int) -> None:
-        judge = self._judge
-
-        @uamethod
-        async def set_demand(parent: object, *given: Any) -> tuple[ua.Variant, ...]:
-            return _outputs(self._asked(lambda: judge.demand(*given)))
-
-        @uamethod
-        async def set_outdoor(parent: object, outdoor_c: float) -> tuple[ua.Variant, ...]:
-            return _outputs(self._asked(lambda: judge.outdoor(outdoor_c)))
-
-        @uamethod
-        async def set_limit(parent: object, power_kw: float, validity_s: float) -> tuple[ua.Variant, ...]:
-            return _outputs(self._asked(lambda: judge.limit(power_kw, validity_s)))
-
-        @uamethod
-        async def set_stop(parent: object, stop: bool) -> tuple[ua.Variant, ...]:
-            return _outputs(self._asked(lambda: judge.stop(stop)))
-
-        demand = (("Epoch", UINT32), ("Sequence", INT64), ("PowerKw", DOUBLE), ("SupplyC", DOUBLE), ("ValidityS", DOUBLE))
-        methods: tuple[tuple[str, Callable[..., Coroutine[Any, Any, Any]], tuple[tuple[str, ua.VariantType], ...]], ...] = (
-            ("SetDemand", set_demand, demand),
-            ("SetOutdoor", set_outdoor, (("OutdoorC", DOUBLE),)),
-            ("SetImportLimit", set_limit, (("PowerKw", DOUBLE), ("ValidityS", DOUBLE))),
-            ("SetStop", set_stop, (("Stop", BOOLEAN),)),
+        methods: tuple[tuple[str, Callable[..., Verdict], Arguments], ...] = (
+            ("SetDemand", self._judge.demand, DEMAND),
+            ("SetOutdoor", self._judge.outdoor, (("OutdoorC", DOUBLE),)),
+            ("SetImportLimit", self._judge.limit, (("PowerKw", DOUBLE), ("ValidityS", DOUBLE))),
+            ("SetStop", self._judge.stop, (("Stop", BOOLEAN),)),
         )
         answer = [_argument("Code", INT32), _argument("Reason", STRING)]
         for name, call, arguments in methods:
-            await plant.add_method(index, name, call, [_argument(*each) for each in arguments], answer)
+            await plant.add_method(index, name, self._method(call, arguments), [_argument(*each) for each in arguments], answer)
+
+    def _method(self, call: Callable[..., Verdict], arguments: Arguments) -> Callable[..., Any]:
+        async def method(parent: object, *given: Any) -> tuple[ua.Variant, ...]:
+            return _outputs(self._judged(call, arguments, given))
+
+        wrapped: Callable[..., Any] = uamethod(method)
+        return wrapped
+
+    def _judged(self, call: Callable[..., Verdict], arguments: Arguments, given: Sequence[object]) -> Verdict:
+        """What the plant says to a call; whoever sends other types, or nothing, is told so without asking it."""
+        fits = len(given) == len(arguments) and all(
+            isinstance(value, TYPES[kind]) and isinstance(value, bool) == (kind is BOOLEAN)
+            for value, (_, kind) in zip(given, arguments, strict=True)
+        )
+        if not fits:
+            return Verdict(400, f"send {', '.join(f'{name} {kind.name}' for name, kind in arguments)}")
+        return self._asked(lambda: call(*given))
 
     async def _add_demand(self, server: Server, plant: Node, index: int) -> None:
         """Variables to write; their names and order are those of SetDemand, Sequence last."""
         folder = await plant.add_folder(index, "Demand")
-        for name, kind in WRITTEN:
+        for name, kind in DEMAND:
             first = float("nan") if kind is DOUBLE else 0
             self._written[name] = await folder.add_variable(index, name, ua.Variant(first, kind))
             await self._written[name].set_writable()
@@ -259,12 +257,9 @@ class UaServer:
         written = zip(event.request_params.NodesToWrite, event.response_params, strict=True)
         if not any(each.NodeId == self._written["Sequence"].nodeid and code.is_good() for each, code in written):
             return
-        values = {name: await node.read_value() for name, node in self._written.items()}
-        verdict = self._asked(
-            lambda: self._judge.demand(
-                values["Epoch"], values["Sequence"], values["PowerKw"], values["SupplyC"], values["ValidityS"]
-            )
-        )
+        shown = [await self._written[name].read_data_value(raise_on_bad_status=False) for name, _ in DEMAND]
+        given = [None if each.Value is None else each.Value.Value for each in shown]
+        verdict = self._judged(self._judge.demand, DEMAND, given)
         for name, variant in zip(("Code", "Reason"), _outputs(verdict), strict=True):
             await self._answers[name].write_value(ua.DataValue(variant))
 
@@ -277,5 +272,5 @@ def _argument(name: str, kind: ua.VariantType) -> ua.Argument:
     return ua.Argument(Name=name, DataType=ua.NodeId(ua.Int32(kind.value)), ValueRank=ua.Int32(-1))
 
 
-def _outputs(verdict: "Verdict") -> tuple[ua.Variant, ua.Variant]:
+def _outputs(verdict: Verdict) -> tuple[ua.Variant, ua.Variant]:
     return ua.Variant(verdict.code, INT32), ua.Variant(verdict.reason, STRING)

@@ -145,6 +145,9 @@ async def test_calls_are_judged_and_answered_and_the_report_is_read(rig: Rig) ->
             await call(client, index, "SetImportLimit", 1_200.0, 900.0),
             await call(client, index, "SetImportLimit", 1_200.0, NAN),
             await call(client, index, "SetStop", True),
+            await call(client, index, "SetStop", "yes"),
+            await call(client, index, "SetOutdoor", asyncua.ua.Variant(None, asyncua.ua.VariantType.Null)),
+            await call(client, index, "SetDemand", *demand(4, 1_000.0)[:3]),
         ]
         report = {name: await (await child(client, index, "Report", name)).read_value() for name in ("HeatW", "Quality", "Alarms")}
         assert report == {"HeatW": 1_480_000.0, "Quality": "measured", "Alarms": ["loop a: flow below 60 %"]}
@@ -154,7 +157,7 @@ async def test_calls_are_judged_and_answered_and_the_report_is_read(rig: Rig) ->
 
     await rig.until(lambda: rig.port.alive > 0)
     answers = await rig.as_client(act)
-    assert [code for code, _ in answers] == [200, 409, 422, 422, 422, 200, 200, 200, 422, 200]
+    assert [code for code, _ in answers] == [200, 409, 422, 422, 422, 200, 200, 200, 422, 200, 400, 400, 400]
     assert "NaN" in answers[2][1]
     assert "negative" in answers[3][1]
     first, second = rig.port.accepted
@@ -195,6 +198,9 @@ async def test_written_variables_are_a_demand_and_who_has_no_account_reads_only(
             await (await child(client, index, "Demand", name)).write_value(ua.Variant(value, kind))
         with pytest.raises(ua.UaStatusCodeError):
             await (await child(client, index, "Report", "HeatW")).write_value(ua.Variant(0.0, ua.VariantType.Double))
+        assert await (await child(client, index, "Demand", "Code")).read_value() == 200
+        bad = ua.DataValue(ua.Variant(6, ua.VariantType.Int64), ua.StatusCode(ua.StatusCodes.BadSensorFailure))
+        await (await child(client, index, "Demand", "Sequence")).write_value(bad)
         return (
             await (await child(client, index, "Demand", "Code")).read_value(),
             await (await child(client, index, "Demand", "Reason")).read_value(),
@@ -208,7 +214,9 @@ async def test_written_variables_are_a_demand_and_who_has_no_account_reads_only(
         await rig.as_client(stranger, account=None)
     assert not rig.port.accepted
     assert "utility" in str(rig.status.view().last_refusal)
-    assert await rig.as_client(writer, secured=secured) == (200, "")
+    code, reason = await rig.as_client(writer, secured=secured)
+    assert (code, "Sequence Int64" in reason) == (400, True)
+    assert len(rig.port.accepted) == 1
     assert (rig.port.accepted[0].power_w, rig.port.accepted[0].valid_until_unix_s) == (1_250_000.0, NOW + 600)
     nursery.cancel_scope.cancel()
 
