@@ -22,9 +22,9 @@ from protocol.v2.server import Offer, ServerConnection
 from protocol.v2.transport import Frame, PlainTransport
 from tests.support.v2_rules import Conversation
 
-GOLDEN = Path(__file__).parents[2] / "golden"
-DEVICES = ["sv2-crates-device_to_proxy-extended", "sv2-crates-device_to_proxy-standard"]
-POOL = "proxy_to_sv2-crates-pool"
+GOLDEN = Path(__file__).parents[2] / "golden" / "v2"
+DEVICES = ["crates-device_to_proxy-extended", "crates-device_to_proxy-standard"]
+POOL = "proxy_to_crates-pool"
 
 
 def lines(name: str) -> list[tuple[str, bytes]]:
