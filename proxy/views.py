@@ -206,6 +206,7 @@ class PlanView(msgspec.Struct, frozen=True):
     electricity_cost: float | None  # of the whole plan
     work_revenue: float | None
     backup_cost: float | None
+    heat_income: float | None  # what the utility pays for the heat of the plan
     solve_s: float | None
 
 

@@ -209,6 +209,7 @@ class Outlook:
             electricity_cost=None if plan is None else plan.electricity_cost,
             work_revenue=None if plan is None else plan.work_revenue,
             backup_cost=None if plan is None else plan.backup_cost,
+            heat_income=None if plan is None else plan.heat_kwh * self._heat.costs.heat_per_kwh,
             solve_s=self._solve_s,
         )
 

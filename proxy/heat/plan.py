@@ -112,6 +112,11 @@ class Plan(msgspec.Struct, frozen=True):
     shortfalls: tuple[Shortfall, ...]
 
     @property
+    def heat_kwh(self) -> float:
+        """Heat the utility gets in all blocks together."""
+        return sum((block.demand_w - block.short_w) * block.length_s for block in self.blocks) / 3.6e6
+
+    @property
     def end_unix_s(self) -> float:
         """When the last block ends."""
         return self.blocks[-1].start_unix_s + self.blocks[-1].length_s

@@ -141,7 +141,7 @@ export class Plan {
     if (plan.made_unix_s !== null) {
       const money = (value) => `${Math.round(value).toLocaleString("en").replaceAll(",", "\u202f")} ${plan.currency}`;
       facts.push(`made ${duration(nowS - plan.made_unix_s)} ago in ${shortTime(plan.solve_s)}, until ${moment(plan.end_unix_s)}`);
-      facts.push(`work ${money(plan.work_revenue)}, electricity ${money(plan.electricity_cost)}, boiler ${money(plan.backup_cost)}`);
+      facts.push(`work earns ${money(plan.work_revenue)}, heat ${money(plan.heat_income)}; electricity costs ${money(plan.electricity_cost)}, the boiler ${money(plan.backup_cost)}`);
     }
     byId("plan-facts").textContent = facts.join("; ");
     const lines = [...plan.reasons.map((text) => [text, true]), ...plan.shortfalls.map((text) => [text, true]), ...plan.notes.map((text) => [text, false])];

@@ -146,6 +146,7 @@ async def test_units_make_what_the_demand_and_the_tank_take(mock_clock: MockCloc
         assert block is not None
         assert block.tank_charge_w == pytest.approx(20_000)
         assert rig.guidance().heat_now_w == pytest.approx(60_000)
+        assert rig.outlook.view().heat_income == pytest.approx(40.0 * 4 * HEAT.costs.heat_per_kwh)
         assert rig.guidance().electricity_per_kwh == 0.02
         assert rig.guidance().price_of_heat_per_kwh == block.price_of_heat_per_kwh
         rig.control.demand_w = 41_000.0

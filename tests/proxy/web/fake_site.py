@@ -236,6 +236,7 @@ class FakeSite:
             electricity_cost=None if plan is None else plan.electricity_cost,
             work_revenue=None if plan is None else plan.work_revenue,
             backup_cost=None if plan is None else plan.backup_cost,
+            heat_income=None if plan is None else plan.heat_kwh * 0.03,
             solve_s=None if plan is None else 0.013,
         )
 
