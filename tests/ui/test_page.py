@@ -7,6 +7,8 @@ import msgspec
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from proxy.heat.demand import MeterReading
+from proxy.heat.meters.bank import MeterBank
 from proxy.heat.plan import Shortfall
 from proxy.web.context import WebContext
 from tests.proxy.web.fake_site import KEYS, FakeSite
@@ -78,6 +80,25 @@ def test_standing_alarms_are_listed_as_text(page: Page, site: FakeSite) -> None:
     site.alarms = ("loop north: no flow <b>proven</b>", "plan: heat is short")
     page.reload()
     expect(page.locator("#alarms li")).to_have_text(list(site.alarms))
+
+
+def test_meters_are_listed_and_one_that_is_left_out_says_why(page: Page, site: FakeSite) -> None:
+    expect(page.locator("#meter-table")).to_be_hidden()
+    bank = MeterBank([], ["loop-1"], 2e6, 60.0)
+    now = site.view().now_unix_s
+    bank.take("boundary", MeterReading(now, 1_200_000.0, 75.0, 45.0, 9.55, 7_000_000.0), now)
+    site.meters = bank.views(now + 5)
+    for _ in range(3):
+        now += 1
+        bank.take("boundary", MeterReading(now, -5.0), now)
+    site.meters += bank.views(now)
+    rows = page.locator("#meter-table tbody tr:not(.reason)")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("1.20 MW")
+    expect(rows.first).to_contain_text("75.0 / 45.0 °C")
+    expect(rows.last.locator(".abnormal")).to_have_text("lying")
+    expect(page.locator("#meter-table tr.reason")).to_contain_text("negative")
+    assert page.evaluate(CONTRAST) == []
 
 
 def test_a_site_that_does_not_plan_shows_no_panel_for_it(page: Page, site: FakeSite) -> None:

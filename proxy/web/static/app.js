@@ -2,6 +2,7 @@
 
 import { Past, heatData, heatTrend, rejectData, rejectTrend, shareTrend } from "./charts.js";
 import { UNKNOWN, celsius, clock, clockWithOffset, count, duration, el, fact, percent, shortTime, show, si, siPair, siText } from "./format.js";
+import { showMeters } from "./meters.js";
 import { Plan } from "./plan.js";
 import { LiveStream, request, storeKey } from "./stream.js";
 import { Units } from "./units.js";
@@ -13,6 +14,7 @@ const REJECT_WINDOW_S = 600;
 const REJECT_LIMIT = 0.02;
 const GRADES = { HOLD: "3", FALLBACK: "2", LIMIT: "2", STOP: "1" };
 const POOL_COLUMNS = ["Pool", "Speaks", "State", "Priority", "Weight", "Units", "Difficulty", "Accepted", "Refused", "Pending", "Latency", "Last job"];
+const HEAT_NOTES = { estimated: "estimated from power", summed: "all loops together" };
 const SPOKEN = { tcp: "V1", tls: "V1, TLS", noise: "V2" };
 
 const byId = (id) => document.getElementById(id);
@@ -43,7 +45,7 @@ function showHeat() {
   const noMeter = "no meter and no reading of the units";
   show(place("heat_w"), {
     ...si(heat.heat_w, "W"), why: noMeter, quality: heat.heat_w === null ? "unknown" : heat.heat_quality,
-    note: heat.heat_quality === "estimated" && heat.heat_w !== null ? "estimated from power" : "",
+    note: heat.heat_w === null ? "" : HEAT_NOTES[heat.heat_quality] ?? "",
   });
   measured("demand_w", heat.demand_w, "W", noDemand);
   show(place("tracking_error"), { text: percent(heat.tracking_error, 1, true), unit: "%", why: heat.demand_w === null ? noDemand : noMeter });
@@ -239,6 +241,7 @@ function take(message) {
   showShares();
   showPools();
   showAlarms();
+  showMeters(byId("meter-table"), site.meters);
   plan.take(site.plan, message.now_unix_s);
   showNotices();
   showAge();

@@ -16,7 +16,7 @@ from proxy.heat.plan import Plan
 from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
 from proxy.heat.totals import SettlementDocument, scopes, totals
-from proxy.views import HeatView, PlanBlocks, PlanView, PoolView, SettlementView, ShareTotals, SiteView, UnitView
+from proxy.views import HeatView, MeterView, PlanBlocks, PlanView, PoolView, SettlementView, ShareTotals, SiteView, UnitView
 from tests.support.plans import fake_plan
 from tests.support.settled import fake_periods, fake_proofs
 
@@ -58,6 +58,7 @@ class FakeSite:
         self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
         self.plans = True
         self.alarms: tuple[str, ...] = ()
+        self.meters: list[MeterView] = []
         self.forecasts = Forecasts(Limits(capacity_w=1.6e6, max_clock_skew_s=60.0, tank_capacity_wh=6e6, tank_stale_s=1_800.0))
 
     @property
@@ -206,6 +207,7 @@ class FakeSite:
             unit_states=dict(Counter(unit.state for unit in units)),
             ledger_state="ok",
             loop_lag_s=0.0012,
+            meters=self.meters,
         )
 
     def _settled(self) -> SettlementView:

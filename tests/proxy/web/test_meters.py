@@ -4,7 +4,7 @@ import msgspec
 
 from proxy.heat.demand import MeterReading
 from proxy.heat.meters.bank import BOUNDARY, MeterBank
-from proxy.views import MeterView, SiteView
+from proxy.views import MeterView
 from proxy.web.context import WebContext
 from tests.proxy.web.fake_site import FakeSite
 from tests.proxy.web.serving import Clock, local_client
@@ -12,21 +12,13 @@ from tests.proxy.web.serving import Clock, local_client
 NOW = 1_768_435_200.0
 
 
-class Metered(FakeSite):
-    """A site whose meters are those of a real bank."""
-
-    def __init__(self) -> None:
-        super().__init__(Clock())
-        self.bank = MeterBank([], ["a"], 1e6, 60.0)
-        for second in (0, 1, 2):
-            self.bank.take(BOUNDARY, MeterReading(NOW, -5.0), NOW + second)
-
-    def view(self) -> SiteView:
-        return msgspec.structs.replace(super().view(), meters=self.bank.views(NOW + 3))
-
-
 async def test_a_meter_that_is_left_out_is_shown_with_its_reason_and_unknown_values() -> None:
-    async with local_client(WebContext(Metered())) as client:
+    bank = MeterBank([], ["a"], 1e6, 60.0)
+    for second in (0, 1, 2):
+        bank.take(BOUNDARY, MeterReading(NOW, -5.0), NOW + second)
+    site = FakeSite(Clock())
+    site.meters = bank.views(NOW + 3)
+    async with local_client(WebContext(site)) as client:
         answer = await client.get("/api/v1/meters")
         (meter,) = msgspec.json.decode(answer.content, type=list[MeterView])
     assert (meter.name, meter.state, meter.is_used, meter.power_w) == ("boundary", "lying", False, None)
