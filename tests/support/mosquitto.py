@@ -74,6 +74,10 @@ class Broker:
 
     @staticmethod
     async def _drain(process: trio.Process) -> None:
+        """Read what it says, so that it never waits for us; it does not outlive the test."""
         assert process.stderr is not None
-        async for _ in process.stderr:
-            pass
+        try:
+            async for _ in process.stderr:
+                pass
+        finally:
+            process.kill()
