@@ -66,12 +66,6 @@ class Broker:
         self._process.kill()
         await self._process.wait()
 
-    async def stop(self) -> None:
-        """As its service does: what is stored is saved."""
-        assert self._process is not None
-        self._process.terminate()
-        await self._process.wait()
-
     @staticmethod
     async def _drain(process: trio.Process) -> None:
         """Read what it says, so that it never waits for us; it does not outlive the test."""

@@ -91,7 +91,6 @@ class Vtn:
         self.secret = "right"
         self.may_register = True
         self.faults: dict[str, tuple[int, bytes]] = {}
-        self.lock = trio.Event()
 
     @staticmethod
     def program(name: str, **fields: object) -> dict[str, Any]:
