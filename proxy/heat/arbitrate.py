@@ -20,7 +20,7 @@ class Rung(enum.Enum):
 
     LIVE = "LIVE"  # a demand is valid, or expired so recently that its renewal may just be late
     HOLD = "HOLD"  # stale: what was asked last goes on
-    FALLBACK = "FALLBACK"  # still stale: the power agreed for a lost signal
+    FALLBACK = "FALLBACK"  # still stale: the heat curve, or the power agreed for a lost signal
     LIMIT = "LIMIT"  # nobody will answer soon: the power that is safe for days
     STOP = "STOP"  # an operator or an interlock: everything asleep
 
@@ -93,7 +93,8 @@ def advance(rung: Rung, step: Step) -> Rung:
 class Policy(msgspec.Struct, frozen=True, gc=False):
     """How long a stale signal is borne, counted from the end of the last valid window, and the electrical power of the low rungs.
 
-    `fallback_power_w` None: FALLBACK goes on with what was held.
+    On FALLBACK the heat curve rules while the outdoor temperature is known, then `fallback_power_w`; where that is None, FALLBACK
+    goes on with what was held.
     """
 
     hold_after_s: float
@@ -104,7 +105,8 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ruling(msgspec.Struct, frozen=True, gc=False):
-    """What is to be delivered: `heat_w` (thermal) or `power_w` (electrical); both None: keep every unit as it is.
+    """What is to be delivered: `heat_w` (thermal) and `supply_c` as they were asked, or `power_w` (electrical); all None: keep
+    every unit as it is.
 
     `demand` is the one that rules or ruled last, `following` the next one that waits, `stale_s` how long no demand has been valid.
     """
@@ -116,6 +118,7 @@ class Ruling(msgspec.Struct, frozen=True, gc=False):
     following: HeatDemand | None
     stale_s: float | None
     cause: str
+    supply_c: float | None = None
 
 
 class Docket(msgspec.Struct):
@@ -163,12 +166,27 @@ def in_force(docket: Docket, now_unix_s: float) -> HeatDemand | None:
     return ruling_at(docket, now_unix_s) or following_at(docket, now_unix_s)
 
 
-def rule(docket: Docket, policy: Policy, now_unix_s: float, stop: str | None = None) -> Ruling:
+def rule(
+    docket: Docket,
+    policy: Policy,
+    now_unix_s: float,
+    stop: str | None = None,
+    standing: HeatDemand | None = None,
+    curve_w: float | None = None,
+) -> Ruling:
     """One cycle of the ladder: age or prove the signal, move the rung, name the target. `stop` is why all must sleep, or None.
 
-    Without any demand ever, the signal does not age: a plant that was never asked for heat keeps its units as they are.
+    `standing` rules whenever no demand does (the heat curve as a mode), but not before a late renewal could have come. `curve_w` is
+    the heat curve's word for FALLBACK. Without any demand ever, the signal does not age: a plant that was never asked for heat
+    keeps its units as they are.
     """
     current = ruling_at(docket, now_unix_s)
+    if current is None and standing is not None:
+        last = docket.last
+        is_late_only = (
+            last is not None and last.source != standing.source and now_unix_s - last.valid_until_unix_s < policy.hold_after_s
+        )
+        current = None if is_late_only else standing
     if current is not None:
         docket.last = current
     docket.waiting = [d for d in docket.waiting if d.valid_until_unix_s > now_unix_s]
@@ -176,7 +194,7 @@ def rule(docket: Docket, policy: Policy, now_unix_s: float, stop: str | None = N
     step = _step(docket, policy, current is not None, stale_s, stop)
     if step is not None:
         docket.rung = advance(docket.rung, step)
-    heat_w, power_w = _target(docket, policy)
+    heat_w, supply_c, power_w = _target(docket, policy, curve_w)
     return Ruling(
         rung=docket.rung,
         heat_w=heat_w,
@@ -185,6 +203,7 @@ def rule(docket: Docket, policy: Policy, now_unix_s: float, stop: str | None = N
         following=following_at(docket, now_unix_s),
         stale_s=stale_s,
         cause=_cause(docket, current is not None, stop),
+        supply_c=supply_c,
     )
 
 
@@ -218,17 +237,20 @@ def _step(docket: Docket, policy: Policy, fresh: bool, stale_s: float | None, st
     return None
 
 
-def _target(docket: Docket, policy: Policy) -> tuple[float | None, float | None]:
-    held_w = None if docket.last is None else docket.last.power_w
+def _target(docket: Docket, policy: Policy, curve_w: float | None) -> tuple[float | None, float | None, float | None]:
+    """Heat, supply temperature, electrical power."""
+    held = (None, None) if docket.last is None else (docket.last.power_w, docket.last.supply_c)
     match docket.rung:
         case Rung.LIVE | Rung.HOLD:
-            return held_w, None
+            return *held, None
+        case Rung.FALLBACK if curve_w is not None:
+            return curve_w, None, None
         case Rung.FALLBACK:
-            return (held_w, None) if policy.fallback_power_w is None else (None, policy.fallback_power_w)
+            return (*held, None) if policy.fallback_power_w is None else (None, None, policy.fallback_power_w)
         case Rung.LIMIT:
-            return None, policy.limit_power_w
+            return None, None, policy.limit_power_w
         case Rung.STOP:
-            return None, 0.0
+            return None, None, 0.0
 
 
 def _cause(docket: Docket, fresh: bool, stop: str | None) -> str:

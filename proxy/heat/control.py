@@ -1,25 +1,28 @@
 """The heat cycle: read image, decide who rules, track, dispatch, limit, act. The only part of heat control that has effects.
 
-A cycle is one plain function, `tick`; `run` only calls it on time. It never talks to a machine (the fleet does), never decides by
-money alone, and does nothing before the fleet was looked at once: units are taken over as they are.
+A cycle is one plain function, `tick`, and the interlocks' second one, `guard`; `run` only calls them on time. It never talks to a
+machine (the fleet does), never decides by money alone, and does nothing before the fleet was looked at once: units are taken over
+as they are.
 """
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import structlog
 import trio
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.heat import arbitrate, planning, safety, tracker
+from proxy.heat import aim, arbitrate, curve, interlocks, observe, planning, reporting, tracker, wear
+from proxy.heat.acting import FleetPort, Hands
+from proxy.heat.alarms import Alarms
+from proxy.heat.delivery import Delivered, Delivery
 from proxy.heat.demand import (
     DemandAccepted,
     DemandBook,
     DemandRefused,
-    Envelope,
     HeatDemand,
     MeterAccepted,
     MeterReading,
@@ -27,34 +30,21 @@ from proxy.heat.demand import (
     accepted,
 )
 from proxy.heat.guidance import Guidance
-from proxy.heat.inputs import Inputs
+from proxy.heat.inputs import Cap, Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
 from proxy.heat.meters.bank import BOUNDARY, MeterBank
+from proxy.heat.policies import policies_of
 from proxy.heat.signals.port import Report
 from proxy.units.unit import UnitImage
 from proxy.views import HeatView
 
 log = structlog.get_logger()
 
-# A unit that refused a command is left alone for so long, so that the next plan uses others.
-REFUSED_S = 60.0
-
-
-class FleetPort(Protocol):
-    """What heat control needs of the fleet."""
-
-    @property
-    def swept_all(self) -> bool:
-        """Every unit was asked at least once."""
-        ...
-
-    def image(self, now_s: float) -> tuple[UnitImage, ...]:
-        """All units as known now."""
-        ...
-
-    def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:
-        """Have a unit go to a level; None when taken, else why not. `urgent` only lowers and heeds no dwell."""
-        ...
+# Interlocks are judged that often; what they need is in memory.
+GUARD_PERIOD_S = 1.0
+# How long after the last attempt of a second sender people are told of it.
+TWO_MASTERS_S = 600.0
+CURVE = "curve"
 
 
 class HeatControl:
@@ -71,54 +61,31 @@ class HeatControl:
         """Takes up the demands of earlier runs from the ledger; commands nothing."""
         self._heat = site.heat
         self._fleet = fleet
-        self._ledger = ledger
         self._events = events
         self._wall_clock = wall_clock
-        heat = site.heat
-        self.installed_w = sum(max(level.power_w for level in site.models[unit.model].levels) for unit in site.units)
-        self._envelope = Envelope(
-            capacity_w=self.installed_w * heat.thermal_efficiency,
-            max_validity_s=site.signals.rest.max_validity_s,
-            max_clock_skew_s=site.signals.rest.max_clock_skew_s,
-            max_step=heat.max_demand_step,
-        )
-        self._ladder = arbitrate.Policy(
-            hold_after_s=heat.hold_after_s,
-            fallback_after_s=heat.fallback_after_s,
-            limit_after_s=heat.limit_after_s,
-            fallback_power_w=heat.fallback_power_w,
-            limit_power_w=heat.min_power_w if heat.limit_power_w is None else heat.limit_power_w,
-        )
-        self._tracking = tracker.Policy(
-            thermal_efficiency=heat.thermal_efficiency,
-            correction_tau_s=heat.correction_tau_s,
-            max_correction=heat.max_correction,
-            ramp_w_per_min=heat.ramp_w_per_min,
-            dead_band=heat.dead_band,
-            min_power_w=heat.min_power_w,
-        )
-        names = dict.fromkeys([*(loop.name for loop in site.loops), *(unit.loop for unit in site.units)])
-        caps = {loop.name: loop.max_power_w for loop in site.loops}
-        sizes = [sum(unit.loop == name for unit in site.units) for name in names]
-        self._plant = planning.Plant(
-            loop_caps_w={name: caps.get(name) for name in names},
-            loop_changes=tuple(max(1, math.ceil(heat.max_transition * size)) for size in sizes),
-        )
-        self._journal = Journal(ledger, events, wall_clock, names, heat.dead_band)
+        self._policies = policies = policies_of(site)
+        self._alarms = Alarms()
+        # Fed by the meter pollers and by `meter`; read by settlement and by whoever shows meters.
+        self.bank = MeterBank(site.meters, policies.loop_capacity_w, policies.capacity_w, site.heat.meter.stale_s)
+        self._delivery = Delivery(self.bank, policies.plant, events, self._alarms)
+        self._journal = Journal(ledger, events, wall_clock, policies.loops, site.heat.dead_band)
+        self._memory = planning.Memory()
+        self._hands = Hands(fleet, self._journal, self._memory)
         self._book = DemandBook()
         self._docket = arbitrate.Docket()
-        self._state = tracker.TrackerState()
-        self._memory = safety.Memory()
-        # Fed by the meter pollers and by `meter`; read by settlement and by whoever shows meters.
-        self.bank = MeterBank(site.meters, [loop.name for loop in site.loops], self._envelope.capacity_w, heat.meter.stale_s)
-        self._meter_agrees = True
-        self._blocked_until_s: dict[str, float] = {}
         self._inputs = Inputs()
+        self._observed = observe.State()
+        self._aim = aim.State()
+        self._tracking = tracker.State()
+        self._loop_memory: dict[str, interlocks.LoopMemory] = {}
+        self._verdicts = dict.fromkeys(policies.loops, interlocks.FREE)
+        self._drawn_w: dict[str, float] = {}
+        self._outlets_c: dict[str, float | None] = {}
+        self._two_masters: tuple[str, float] | None = None
         self._alarm_sources: list[Callable[[], Sequence[str]]] = [lambda: self.bank.alarms(wall_clock())]
         self._cycles = 0
         self._last: Decision | None = None
         self._wake = trio.Event()
-        self._level_changes = 0
         self.failed_cycles = 0
         self._restore(wall_clock())
 
@@ -130,7 +97,9 @@ class HeatControl:
         if known is not None:
             return known
         in_force = arbitrate.in_force(self._docket, now_unix_s)
-        answer = self._book.judge(demand, self._envelope, in_force, now_unix_s)
+        if in_force is not None and in_force.source != demand.source:
+            self._two_masters = demand.source[:63], now_unix_s
+        answer = self._book.judge(demand, self._policies.envelope, in_force, now_unix_s)
         if isinstance(answer, DemandAccepted) and not arbitrate.admit(self._docket, demand, now_unix_s):
             answer = DemandRefused(
                 429, f"{arbitrate.MAX_WAITING} demands wait already", "plan less far ahead, or raise the epoch to start a new plan"
@@ -141,7 +110,7 @@ class HeatControl:
         return answer
 
     def meter(self, reading: MeterReading) -> MeterAccepted | MeterRefused:
-        """Believe or refuse a reading of the boundary meter. It moves no unit: it is for reporting and for the slow efficiency."""
+        """Believe or refuse a reading of the boundary meter."""
         answer = self.bank.take(BOUNDARY, reading, self._wall_clock())
         if isinstance(answer, MeterRefused):
             self._events.publish("heat.meter_refused", "warning", reason=answer.reason)
@@ -187,37 +156,21 @@ class HeatControl:
 
     def cap_w(self) -> float | None:
         """The lowest cap on the site's electrical power now; None without any. For planning ahead."""
-        return self._site_cap().power_w
+        return self._site_cap(self._wall_clock()).power_w
 
     def add_alarm_source(self, source: Callable[[], Sequence[str]]) -> None:
         """`source` is asked for standing alarms, one line each, at each report."""
         self._alarm_sources.append(source)
 
     def alarms(self) -> tuple[str, ...]:
-        """Standing alarms of control and of everything that added a source."""
-        return tuple(line for source in self._alarm_sources for line in source())
+        """Standing alarms of control and of everything that added a source, interlocks first."""
+        return (*self._alarms.lines(), *(line for source in self._alarm_sources for line in source()))
 
-    def report(self, now_unix_s: float) -> Report:
-        """The plant as the utility is told."""
-        view = self.view()
-        demand = arbitrate.ruling_at(self._docket, now_unix_s)
-        return Report(
-            alive=self._cycles,
-            at_unix_s=now_unix_s,
-            ladder=view.ladder,
-            demand_w=view.demand_w,
-            supply_asked_c=None if demand is None else demand.supply_c,
-            heat_w=view.heat_w,
-            quality=view.heat_quality,
-            power_w=view.measured_power_w,
-            headroom_up_w=view.headroom_up_w,
-            headroom_down_w=view.headroom_down_w,
-            supply_c=view.supply_c,
-            return_c=view.return_c,
-            flow_l_per_min=self.bank.flow_l_per_min(BOUNDARY, now_unix_s),
-            energy_wh=self.bank.energy_wh(BOUNDARY, now_unix_s),
-            alarms=self.alarms(),
-        )
+    def acknowledge_alarms(self, who: str) -> list[str]:
+        """Forget latched alarms that are over, and let loops that tripped too often come back. What was acknowledged."""
+        done = [*self._alarms.acknowledge(), *(f"loop {name}" for name in interlocks.acknowledge(self._loop_memory))]
+        self._events.publish("heat.alarms_acknowledged", "info", who=who, count=len(done))
+        return done
 
     def command_unit(self, unit_id: str, level: int, who: str, now_s: float) -> str | None:
         """Command one unit by hand, through the same safety as everything else; None when taken, else why not.
@@ -234,51 +187,25 @@ class HeatControl:
             return f"no unit {unit_id}"
         if not 0 <= level < len(images[position].levels):
             return f"it has levels 0 to {len(images[position].levels) - 1}, not {level}"
-        snapshot = tracker.observe(self._state, self._tracking, images, now_s, 0.0)
-        refusal = planning.refusal_by_hand(
-            self._plant, self._site_cap(), images, snapshot, position, level, self._memory, self._scale(), now_s
-        )
+        snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, 0.0)
+        refusal = planning.refusal_by_hand(self._scene(images, snapshot, now_s), self._memory, position, level)
         if refusal is not None:
             return f"safety forbids it: {refusal}"
-        return self._command(images[position], snapshot.level[position], level, f"by hand: {who}", now_s, urgent=False)
+        before = snapshot.level[position]
+        return self._hands.command(images[position], before, level, f"by hand: {who}", now_s, urgent=False)
 
     def view(self) -> HeatView:
         """Demand against delivery as of the last cycle."""
-        last = self._last
-        now_unix_s = self._wall_clock()
-        demand = arbitrate.ruling_at(self._docket, now_unix_s) or self._docket.last
-        demand_w = None if last is None else last.ruling.heat_w
-        heat_w = None if last is None else last.heat_w
-        supply_c, return_c = self.bank.temperatures(BOUNDARY, now_unix_s)
-        return HeatView(
-            ladder=self._docket.rung.value,
-            source=None if demand is None else demand.source,
-            demand_w=demand_w,
-            demand_age_s=None if demand is None else max(0.0, now_unix_s - demand.issued_unix_s),
-            demand_valid_for_s=None if demand is None else max(0.0, demand.valid_until_unix_s - now_unix_s),
-            setpoint_power_w=None if last is None else last.setpoint_w,
-            commanded_power_w=0.0 if last is None else last.planned_w,
-            measured_power_w=None if last is None else last.measured_w,
-            heat_w=heat_w,
-            heat_quality="unknown" if last is None else last.heat_quality,
-            supply_c=supply_c,
-            return_c=return_c,
-            headroom_up_w=0.0 if last is None else last.headroom_up_w,
-            headroom_down_w=0.0 if last is None else last.headroom_down_w,
-            marginal_price_per_kwh=None if last is None else last.marginal_price_per_kwh,
-            limiter=None if last is None else last.limiter,
-            tracking_error=(heat_w - demand_w) / demand_w if demand_w and heat_w is not None else None,
-            setpoint_changes=self._journal.setpoint_changes,
-            level_changes=self._level_changes,
-            demand_energy_wh=self._journal.demand_wh,
-            heat_energy_wh=self._journal.heat_wh,
-            decision_s=None if last is None else last.duration_s,
-        )
+        return reporting.view_of(self._standing(self._wall_clock()))
+
+    def report(self, now_unix_s: float) -> Report:
+        """The plant as the utility is told."""
+        return reporting.report_of(self._standing(now_unix_s))
 
     # The cycle.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Call `tick` each control period, and at once when a limit was set, until cancelled.
+        """Call `guard` each second and `tick` each control period, and both at once when a limit was set, until cancelled.
 
         A bug in a cycle is logged and counted; the units keep their levels and the next cycle runs.
         """
@@ -286,112 +213,204 @@ class HeatControl:
         due_s = trio.current_time()
         try:
             while True:
+                woken = self._wake.is_set()
                 self._wake = trio.Event()
-                self.guarded_tick(trio.current_time(), self._wall_clock())
-                due_s = max(due_s + self._heat.control_period_s, trio.current_time())
-                with trio.move_on_at(due_s):
+                now_s = trio.current_time()
+                if woken or now_s >= due_s:
+                    self.guarded_tick(now_s, self._wall_clock())
+                    due_s = max(due_s, now_s) + self._heat.control_period_s
+                else:
+                    self._guarded(self.guard, now_s, self._wall_clock())
+                with trio.move_on_at(min(due_s, trio.current_time() + GUARD_PERIOD_S)):
                     await self._wake.wait()
         finally:
             self._journal.close()
 
     def guarded_tick(self, now_s: float, now_unix_s: float) -> None:
         """One cycle that never raises."""
+        self._guarded(self.tick, now_s, now_unix_s)
+
+    def _guarded(self, cycle: Callable[[float, float], None], now_s: float, now_unix_s: float) -> None:
         try:
-            self.tick(now_s, now_unix_s)
+            cycle(now_s, now_unix_s)
         except Exception:
             self.failed_cycles += 1
             log.exception("heat.cycle_failed", failed_cycles=self.failed_cycles)
             self._events.publish("heat.cycle_failed", "error", failed_cycles=self.failed_cycles)
 
+    def guard(self, now_s: float, now_unix_s: float) -> None:
+        """The interlocks' second: judge every loop by what is known, and bring down at once what has to come down. Only lowers."""
+        before = self._verdicts
+        self._judge(now_s, now_unix_s)
+        if not self._may_act() or not any(_is_tighter(before[name], verdict) for name, verdict in self._verdicts.items()):
+            return
+        images = self._fleet.image(now_s)
+        snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, 0.0)
+        planned = planning.enforce(self._scene(images, snapshot, now_s), self._memory)
+        self._hands.carry_out(images, snapshot.level, planned, "interlock", now_s)
+
     def tick(self, now_s: float, now_unix_s: float) -> None:
         """One cycle. `now_s` is monotonic, `now_unix_s` wall time. Raises only for a bug."""
         began_s = time.perf_counter()
         self._cycles += 1
+        self._judge(now_s, now_unix_s)
         images = self._fleet.image(now_s)
-        dt_s = 0.0 if self._last is None else now_s - self._last.now_s
-        ruling = arbitrate.rule(self._docket, self._ladder, now_unix_s, self._stop())
-        snapshot = tracker.observe(self._state, self._tracking, images, now_s, dt_s)
-        heat_w, quality = self._heat_now(snapshot, now_unix_s, dt_s)
-        setpoint = self._setpoint(ruling, snapshot, dt_s)
-        planned = planning.plan(
-            self._plant,
-            self._site_cap(),
-            images,
-            snapshot,
-            None if setpoint is None else setpoint.power_w,
-            self._tracking,
-            self._memory,
-            self._scale(),
-            self._blocked_until_s,
-            now_s,
+        dt_s = 0.0 if self._last is None else max(0.0, now_s - self._last.now_s)
+        ruling = self._rule(now_unix_s)
+        snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, dt_s)
+        self._note_loops(images, snapshot)
+        delivered = self._delivery.advance(snapshot, self._fleet.swept_all, now_s, now_unix_s, dt_s)
+        guidance = self._inputs.guidance_at(now_unix_s)
+        wanted = self._wanted(ruling, delivered, guidance, dt_s)
+        setpoint = self._setpoint(ruling, wanted, snapshot, now_unix_s, dt_s)
+        self._memory.tokens.refill(list(self._policies.loops), self._policies.planning.wakes_per_min, dt_s)
+        scene = self._scene(images, snapshot, now_s)
+        planned = planning.plan(scene, self._memory, setpoint, self._policies.prices(guidance))
+        changes = self._act(images, snapshot, planned, setpoint, now_s)
+        wear.advance(self._memory.worn, images, snapshot.drawn_w, changes, dt_s)
+        decision = self._decision(
+            (now_s, now_unix_s), ruling, wanted, setpoint, planned, snapshot, delivered, time.perf_counter() - began_s
         )
-        if not self._may_act():
-            # The ramp starts from the plant as it is when acting begins.
-            self._state.reference_w = None
-        elif planned.is_moving:
-            tracker.yield_to(self._state, self._tracking, planned.power_w)
-        self._act(images, snapshot.level, planned, setpoint, now_s)
-        decision = Decision(
-            now_s=now_s,
-            now_unix_s=now_unix_s,
-            ruling=ruling,
-            setpoint_w=None if setpoint is None else setpoint.power_w,
-            planned_w=planned.power_w,
-            measured_w=snapshot.measured_w,
-            heat_w=heat_w,
-            heat_quality=quality,
-            limiter=self._limiter(setpoint, planned),
-            headroom_up_w=planned.headroom_up_w,
-            headroom_down_w=max(0.0, min(planned.headroom_down_w, planned.power_w - self._heat.min_power_w)),
-            marginal_price_per_kwh=planned.marginal_price_per_kwh,
-            duration_s=time.perf_counter() - began_s,
-        )
-        by_loop_w = dict.fromkeys(self._plant.loop_caps_w, 0.0)
-        for image, drawn_w in zip(images, snapshot.drawn_w, strict=True):
-            by_loop_w[image.loop] += drawn_w
-        self._journal.integrate(decision, self._last, by_loop_w)
+        self._journal.integrate(decision, self._last, self._drawn_w)
         self._journal.tell(decision)
         self._last = decision
 
-    def _stop(self) -> str | None:
-        return self._inputs.stop_reason()
+    # Inside.
 
-    def _site_cap(self) -> planning.SiteCap:
-        cap = self._inputs.cap(self._heat.max_power_w, self._wall_clock())
-        return planning.SiteCap(cap.power_w, cap.name)
+    def _judge(self, now_s: float, now_unix_s: float) -> None:
+        """Interlocks and alarms, from what meters and the last cycle said."""
+        seen = {
+            name: interlocks.LoopSeen(
+                flow_l_per_min=self.bank.flow_l_per_min(name, now_unix_s) if fact.design_flow_l_per_min is not None else None,
+                supply_c=self._supply_of(name, now_unix_s),
+                drawn_w=self._drawn_w.get(name, 0.0),
+            )
+            for name, fact in self._policies.loops.items()
+        }
+        self._verdicts = interlocks.judge(self._policies.loops, self._loop_memory, seen, self._alarms, now_s)
+        stop = self._inputs.stop_reason()
+        text = None if stop is None else f"{stop}: all units sleep; whoever set it must take it back"
+        self._alarms.set("stop", text, now_s, severity=3)
+        second = self._two_masters
+        is_recent = second is not None and now_unix_s - second[1] < TWO_MASTERS_S
+        text = f"{second[0]} sends demands while another source rules: let one source send all" if second and is_recent else None
+        self._alarms.set("two-masters", text, now_s, severity=1)
+        for name, words, began in self._alarms.news():
+            event, level = ("heat.alarm_raised", "error") if began else ("heat.alarm_cleared", "info")
+            self._events.publish(event, level, alarm=name, text=words)
+
+    def _supply_of(self, loop: str, now_unix_s: float) -> float | None:
+        """The loop's own meter, else what the middle one of its running machines says of the water it gives."""
+        metered_c = self.bank.temperatures(loop, now_unix_s)[0]
+        return self._outlets_c.get(loop) if metered_c is None else metered_c
+
+    def _note_loops(self, images: Sequence[UnitImage], snapshot: observe.Snapshot) -> None:
+        drawn_w = dict.fromkeys(self._policies.loops, 0.0)
+        outlets_c: dict[str, list[float]] = {name: [] for name in self._policies.loops}
+        for image, power_w in zip(images, snapshot.drawn_w, strict=True):
+            drawn_w[image.loop] += power_w
+            if image.outlet_c is not None and math.isfinite(image.outlet_c):
+                outlets_c[image.loop].append(image.outlet_c)
+        self._drawn_w = drawn_w
+        self._outlets_c = {name: statistics.median(found) if found else None for name, found in outlets_c.items()}
+
+    def _rule(self, now_unix_s: float) -> arbitrate.Ruling:
+        rules = self._heat.curve
+        outdoor = self._inputs.outdoor_at(now_unix_s, rules.outdoor_stale_s)
+        if outdoor is None:
+            return arbitrate.rule(self._docket, self._policies.ladder, now_unix_s, self._inputs.stop_reason())
+        outdoor_c, until_unix_s = outdoor
+        heat_w, supply_c = curve.at(rules.points, outdoor_c), curve.at(rules.supply_points, outdoor_c)
+        standing = None
+        if rules.is_mode and (heat_w is not None or supply_c is not None):
+            standing = HeatDemand(CURVE, 0, 0, now_unix_s, now_unix_s, until_unix_s, heat_w, supply_c=supply_c)
+        return arbitrate.rule(
+            self._docket, self._policies.ladder, now_unix_s, self._inputs.stop_reason(), standing=standing, curve_w=heat_w
+        )
+
+    def _wanted(self, ruling: arbitrate.Ruling, delivered: Delivered, guidance: Guidance | None, dt_s: float) -> aim.Wanted:
+        water = aim.Water(delivered.heat_w, delivered.supply_c, delivered.return_c)
+        can_follow = self._last is None or self._last.limiter is None
+        return aim.wanted(self._aim, self._policies.aim, ruling, water, guidance, can_follow, dt_s)
+
+    def _setpoint(
+        self, ruling: arbitrate.Ruling, wanted: aim.Wanted, snapshot: observe.Snapshot, now_unix_s: float, dt_s: float
+    ) -> tracker.Setpoint | None:
+        """The electrical set-point, or None to leave every unit as it is."""
+        plant, policy = self._delivery.plant, self._policies.plant
+        if ruling.power_w is not None:
+            aimed = tracker.aim_at_power(self._tracking, plant, policy, ruling.power_w)
+        elif wanted.heat_w is not None:
+            ramp = None if ruling.demand is None else ruling.demand.ramp_w_per_min
+            aimed = tracker.aim_at_heat(self._tracking, self._policies.tracking, plant, policy, wanted.heat_w, ramp, dt_s)
+        else:
+            return None
+        cap = self._site_cap(now_unix_s)
+        return tracker.setpoint(self._tracking, self._policies.tracking, aimed, cap.power_w, cap.name, snapshot.total_w, dt_s)
+
+    def _act(
+        self,
+        images: Sequence[UnitImage],
+        snapshot: observe.Snapshot,
+        planned: planning.Planned,
+        setpoint: tracker.Setpoint | None,
+        now_s: float,
+    ) -> int:
+        """Command what differs. Nothing before the first sweep, and nothing at all while heat control is off."""
+        if not self._may_act():
+            tracker.release(self._tracking)
+            return 0
+        if planned.is_moving:
+            tracker.yield_to(self._tracking, self._policies.tracking, planned.power_w)
+        usual = "limits" if setpoint is None else f"set-point {setpoint.power_w / 1000:.1f} kW"
+        return self._hands.carry_out(images, snapshot.level, planned, usual, now_s)
+
+    def _decision(
+        self,
+        now: tuple[float, float],
+        ruling: arbitrate.Ruling,
+        wanted: aim.Wanted,
+        setpoint: tracker.Setpoint | None,
+        planned: planning.Planned,
+        snapshot: observe.Snapshot,
+        delivered: Delivered,
+        duration_s: float,
+    ) -> Decision:
+        plant, efficiency = self._delivery.plant, self._delivery.efficiency
+        price = planned.marginal_price_per_kwh
+        down_w = max(0.0, min(planned.headroom_down_w, planned.power_w - self._heat.min_power_w))
+        return Decision(
+            now_s=now[0],
+            now_unix_s=now[1],
+            ruling=ruling,
+            demand_w=wanted.heat_w if wanted.supply_c is not None else ruling.heat_w,
+            supply_asked_c=ruling.supply_c,
+            setpoint_w=None if setpoint is None else setpoint.power_w,
+            planned_w=planned.power_w,
+            measured_w=snapshot.measured_w,
+            delivered=delivered,
+            limiter=self._limiter(setpoint, planned),
+            headroom_up_w=planned.headroom_up_w * efficiency,
+            headroom_down_w=down_w * efficiency,
+            marginal_price_per_kwh=None if price is None else price / efficiency,
+            efficiency=efficiency,
+            plant_tau_s=plant.tau_s,
+            disturbance_w=plant.disturbance_w or 0.0,
+            lead_w=self._tracking.lead_w,
+            duration_s=duration_s,
+        )
+
+    def _scene(self, images: Sequence[UnitImage], snapshot: observe.Snapshot, now_s: float) -> planning.Scene:
+        cap = self._site_cap(self._wall_clock())
+        return planning.Scene(self._policies.planning, cap, self._verdicts, images, snapshot, self._observed.scale, now_s)
+
+    def _site_cap(self, now_unix_s: float) -> Cap:
+        cap = self._inputs.cap(self._heat.max_power_w, now_unix_s)
+        stops = self._inputs.stops
+        return Cap(0.0, "emergency stop") if stops else cap
 
     def _may_act(self) -> bool:
         return self._heat.enabled and self._fleet.swept_all
-
-    def _scale(self) -> float:
-        return 1.0 if self._state.correction is None else self._state.correction
-
-    def _heat_now(self, snapshot: tracker.Snapshot, now_unix_s: float, dt_s: float) -> tuple[float | None, str]:
-        """Heat delivered now: metered while the meter is fresh, else estimated from power."""
-        metered = self.bank.site_heat(now_unix_s)
-        metered_w = metered.value
-        drawn_w = sum(snapshot.drawn_w)
-        agrees = tracker.learn_efficiency(self._state, self._tracking, drawn_w, metered_w, dt_s)
-        if agrees != self._meter_agrees:
-            self._meter_agrees = agrees
-            name, level = ("heat.meter_agrees", "info") if agrees else ("heat.meter_disagrees", "error")
-            self._events.publish(name, level, metered_w=metered_w, drawn_w=drawn_w)
-        if metered_w is not None:
-            return metered_w, metered.quality
-        if snapshot.measured_w is None:
-            return None, "unknown"
-        return drawn_w * tracker.efficiency(self._state, self._tracking), "estimated"
-
-    def _setpoint(self, ruling: arbitrate.Ruling, snapshot: tracker.Snapshot, dt_s: float) -> tracker.Setpoint | None:
-        """The electrical set-point, or None to leave every unit as it is."""
-        if ruling.power_w is not None:
-            target_w = ruling.power_w
-        elif ruling.heat_w is not None:
-            target_w = ruling.heat_w / tracker.efficiency(self._state, self._tracking)
-        else:
-            return None
-        cap = self._site_cap()
-        return tracker.setpoint(self._state, self._tracking, target_w, cap.power_w, cap.name, snapshot.total_w, dt_s)
 
     def _limiter(self, setpoint: tracker.Setpoint | None, planned: planning.Planned) -> str | None:
         if not self._heat.enabled:
@@ -400,35 +419,22 @@ class HeatControl:
             return "the first look at the fleet is not done"
         if setpoint is None:
             return None
-        return setpoint.limiter or planned.limiter
+        held = next((v.reason for v in self._verdicts.values() if v.cap_w is not None), None)
+        return setpoint.limiter or (held if planned.limiter is not None else None) or planned.limiter
 
-    def _act(
-        self,
-        images: Sequence[UnitImage],
-        before: Sequence[int | None],
-        planned: planning.Planned,
-        setpoint: tracker.Setpoint | None,
-        now_s: float,
-    ) -> None:
-        """Command what differs. Nothing before the first sweep, and nothing at all while heat control is off."""
-        if not self._may_act():
-            return
-        usual = "limits" if setpoint is None else f"set-point {setpoint.power_w / 1000:.1f} kW"
-        for image, level, to in zip(images, before, planned.levels, strict=True):
-            if level is None or to == level:
-                continue
-            cause = planned.lowered.get(image.id)
-            self._command(image, level, to, cause or usual, now_s, urgent=cause is not None and to < level)
-
-    def _command(self, image: UnitImage, before: int | None, to: int, reason: str, now_s: float, *, urgent: bool) -> str | None:
-        refusal = self._fleet.command(image.id, to, reason, now_s, urgent=urgent)
-        self._journal.command(image, before, to, reason, refusal)
-        if refusal is None:
-            self._level_changes += 1
-            self._blocked_until_s.pop(image.id, None)
-        else:
-            self._blocked_until_s[image.id] = now_s + REFUSED_S
-        return refusal
+    def _standing(self, now_unix_s: float) -> reporting.Standing:
+        outdoor = self._inputs.outdoor_at(now_unix_s, self._heat.curve.outdoor_stale_s)
+        return reporting.Standing(
+            now_unix_s=now_unix_s,
+            docket=self._docket,
+            journal=self._journal,
+            last=self._last,
+            cycles=self._cycles,
+            level_changes=self._hands.level_changes,
+            changes_per_day=self._memory.worn.changes_per_day,
+            outdoor_c=None if outdoor is None else outdoor[0],
+            alarms=self.alarms(),
+        )
 
     def _restore(self, now_unix_s: float) -> None:
         """Take up what was asked before the restart: what still is valid rules on, and no old demand can be played again."""
@@ -436,3 +442,7 @@ class HeatControl:
         for demand in demands:
             self._book.note(demand, accepted(demand, now_unix_s))
         arbitrate.restore(self._docket, demands, now_unix_s)
+
+
+def _is_tighter(before: interlocks.LoopVerdict, now: interlocks.LoopVerdict) -> bool:
+    return now.cap_w is not None and (before.cap_w is None or now.cap_w < before.cap_w)

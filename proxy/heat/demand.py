@@ -23,7 +23,9 @@ class HeatDemand(msgspec.Struct, frozen=True, gc=False):
     """What a utility asks inside a window of wall-clock time: `power_w` of heat (thermal), a supply temperature, or both.
 
     `power_w` is None only where `supply_c` is given: then the heat follows from the supply temperature. With both, heat.mode says
-    which one rules. `ramp_w_per_min` (thermal) slows the way there, never beyond the site's own ramp. `epoch` rises when a sender loses count, `sequence` rises with every demand of an epoch. `content` identifies what was really
+    which one rules. `ramp_w_per_min` (thermal) slows the way there, never beyond the site's own ramp.
+
+    `epoch` rises when a sender loses count, `sequence` rises with every demand of an epoch. `content` identifies what was really
     sent (relative times resolve differently each time they are read), "" where the transport has nothing better than the fields.
     """
 

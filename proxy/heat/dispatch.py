@@ -37,8 +37,9 @@ class UnitChoice(msgspec.Struct, frozen=True, gc=False):
     """What one unit may do now. Level 0 is asleep.
 
     `locked`: cannot be commanded; `dwells`: may not change yet, but will. Both stay at `current`. `ceiling` is the highest level
-    allowed; when it is below `current` the unit comes down whatever that costs. `drawn_w` is what a staying unit really draws
-    (None: by its level). The more `wear`, the later a unit is chosen among equals.
+    allowed; when it is below `current` the unit comes down whatever that costs. `floor` 1 keeps a running unit awake, and wakes a
+    sleeping one that `may_wake`. `drawn_w` is what a staying unit really draws (None: by its level). The more `wear`, the later a
+    unit is chosen among equals.
     """
 
     loop: int
@@ -47,7 +48,8 @@ class UnitChoice(msgspec.Struct, frozen=True, gc=False):
     ceiling: int
     locked: bool = False
     dwells: bool = False
-    may_sleep: bool = True
+    floor: int = 0
+    may_wake: bool = True
     drawn_w: float | None = None
     wear: float = 0.0
 
@@ -62,16 +64,17 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
 
 
 class Prices(msgspec.Struct, frozen=True, gc=False):
-    """What weighs against what, in EUR. Only the ratios move units; the level of all of them only scales the marginal price.
+    """What weighs against what, in the site's currency.
 
-    `revenue_per_kwh` is what a kWh earns at the fleet's nameplate efficiency, so that better J/TH is worth more. A change of level
-    and a start or sleep cost wear, for each kW of nameplate.
+    `revenue_per_kwh` is what a kWh earns at the fleet's nameplate efficiency, so that better J/TH is worth more. `change` and
+    `start` are the wear of one level change, and of one sleep or wake, spread over `hold_h`.
     """
 
     revenue_per_kwh: float = 0.129
     power_per_kwh: float = 0.045
-    change_per_kw: float = 0.0025
-    start_per_kw: float = 0.0075
+    change: float = 0.02
+    start: float = 0.06
+    hold_h: float = 1.0
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
@@ -110,8 +113,10 @@ class _Table:
         drawn = np.fromiter((np.nan if u.drawn_w is None else u.drawn_w for u in units), np.float64, count)
         known = stays & ~np.isnan(drawn)
         self.power[self.current[known], self.columns[known]] = drawn[known]
-        wakeful = np.fromiter((not u.may_sleep and u.current > 0 and u.ceiling > 0 for u in units), np.bool_, count)
-        self.allowed = np.where(stays, level == self.current, self.reachable & ((level > 0) | ~wakeful))
+        floor = np.fromiter((min(u.floor, u.ceiling) if u.current > 0 or u.may_wake else 0 for u in units), np.int64, count)
+        barred = np.fromiter((u.current == 0 and not u.may_wake for u in units), np.bool_, count)
+        menu = self.reachable & (level >= floor) & ((level == 0) | ~barred)
+        self.allowed = np.where(stays, level == self.current, menu)
         self.reachable = np.where(locked, level == self.current, self.reachable)
         self.value = self._value(units, hashrate, prices)
         # A unit whose present level is not allowed any more must move: its move is free of the limit on changes.
@@ -127,14 +132,14 @@ class _Table:
         self.loop_changes[over] = len(self.columns)
 
     def _value(self, units: Sequence[UnitChoice], hashrate: Floats, prices: Prices) -> Floats:
-        """EUR/h of each level, less what a change to it costs (spread over one hour)."""
+        """What each level is worth in an hour, less what a change to it costs."""
         nameplate_w = self.power.max(axis=0, initial=0.0)
         total_hps = hashrate.max(axis=0, initial=0.0).sum()
         earned_per_hps = prices.revenue_per_kwh / 1000 * nameplate_w.sum() / total_hps if total_hps > 0 else 0.0
         value = hashrate * earned_per_hps - self.power * (prices.power_per_kwh / 1000)
         level = np.arange(len(self.power))[:, None]
-        value -= (level != self.current) * (prices.change_per_kw / 1000 * nameplate_w)
-        value -= ((level == 0) != (self.current == 0)) * (prices.start_per_kw / 1000 * nameplate_w)
+        value -= (level != self.current) * (prices.change / prices.hold_h)
+        value -= ((level == 0) != (self.current == 0)) * (prices.start / prices.hold_h)
         wear = np.fromiter((u.wear for u in units), np.float64, len(units))
         rank = np.empty(len(units))
         rank[np.argsort(-wear, kind="stable")] = np.arange(len(units))

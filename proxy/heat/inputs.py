@@ -1,4 +1,4 @@
-"""What reaches the site from outside besides demands and meters: outdoor temperature, import limits, emergency stops, a hand's limit.
+"""What reaches the site from outside besides demands and meters: outdoor temperature, import limits, stops, a manual limit.
 
 Pure: times are arguments. Each value is kept by source and expires, a stop excepted: only who set it takes it back. Who may send at
 all is the adapters' business, what follows from it is arbitrate's and safety's.
@@ -16,7 +16,6 @@ LOWEST_OUTDOOR_C, HIGHEST_OUTDOOR_C = -60.0, 60.0
 # Air does not warm or cool by more between two believable readings, unless they are far apart.
 MAX_OUTDOOR_STEP_K = 15.0
 OUTDOOR_STEP_S = 1_800.0
-HAND = "hand"
 
 
 class Cap(msgspec.Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ import msgspec
 
 from proxy.events import EventLog
 from proxy.heat import arbitrate
+from proxy.heat.delivery import Delivered
 from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, check_finite
 from proxy.heat.energy import Meter, Powers
 from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
@@ -29,21 +30,33 @@ class LedgerPort(Protocol):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What one cycle saw and decided. Powers are electrical where nothing else is said."""
+    """What one cycle saw and decided. Setpoint, planned and measured power are electrical, everything else thermal.
+
+    demand_w: heat asked for, by itself or by what the supply temperature that was asked needs. marginal_price_per_kwh: of heat.
+    """
 
     now_s: float
     now_unix_s: float
     ruling: arbitrate.Ruling
+    demand_w: float | None
+    supply_asked_c: float | None
     setpoint_w: float | None
     planned_w: float
     measured_w: float | None
-    heat_w: float | None
-    heat_quality: str
+    delivered: Delivered
     limiter: str | None
     headroom_up_w: float
     headroom_down_w: float
     marginal_price_per_kwh: float | None
+    efficiency: float
+    plant_tau_s: float
+    disturbance_w: float
+    lead_w: float
     duration_s: float
+
+
+# While the set-point leads and comes back it moves a little in every cycle: that is no news for people.
+NEWS = 0.02
 
 
 class Journal:
@@ -100,13 +113,13 @@ class Journal:
 
     def integrate(self, decision: Decision, last: Decision | None, by_loop_w: dict[str, float]) -> None:
         """Add the energies since the last cycle; completed quarters go to the ledger. `by_loop_w` is electrical, now."""
-        asked_w = None if last is None else last.ruling.heat_w
+        asked_w = None if last is None else last.demand_w
         is_known = decision.measured_w is not None
         if last is not None:
             hours = (decision.now_s - last.now_s) / 3_600.0
             self.demand_wh += (asked_w or 0.0) * hours
-            self.heat_wh += (decision.heat_w or 0.0) * hours
-        site = Powers(asked_w, decision.heat_w, decision.heat_quality, sum(by_loop_w.values()) if is_known else None)
+            self.heat_wh += (decision.delivered.heat_w or 0.0) * hours
+        site = Powers(asked_w, decision.delivered.heat_w, decision.delivered.quality, sum(by_loop_w.values()) if is_known else None)
         self._add("site", site, decision.now_unix_s)
         for name, drawn_w in by_loop_w.items():
             self._add(name, Powers(None, None, "unknown", drawn_w if is_known else None), decision.now_unix_s)
@@ -125,11 +138,11 @@ class Journal:
             "ladder": ruling.rung.value,
             "cause": ruling.cause,
             "source": None if ruling.demand is None else ruling.demand.source,
-            "demand_w": ruling.heat_w,
+            "demand_w": decision.demand_w,
             "setpoint_w": decision.setpoint_w,
             "planned_w": decision.planned_w,
             "measured_w": decision.measured_w,
-            "heat_w": decision.heat_w,
+            "heat_w": decision.delivered.heat_w,
             "limiter": decision.limiter,
             "marginal_price_per_kwh": decision.marginal_price_per_kwh,
         }
@@ -138,12 +151,12 @@ class Journal:
             SetpointRecord(
                 at_unix_s=decision.now_unix_s,
                 ladder=ruling.rung.value,
-                demand_w=ruling.heat_w,
+                demand_w=decision.demand_w,
                 setpoint_power_w=decision.setpoint_w,
                 commanded_power_w=decision.planned_w,
                 measured_power_w=decision.measured_w,
-                heat_w=decision.heat_w,
-                heat_quality=decision.heat_quality,
+                heat_w=decision.delivered.heat_w,
+                heat_quality=decision.delivered.quality,
                 limiter=decision.limiter,
             )
         )
@@ -163,7 +176,7 @@ class Journal:
             return True
         if told.setpoint_w is None or decision.setpoint_w is None:
             return told.setpoint_w is not decision.setpoint_w
-        return abs(decision.setpoint_w - told.setpoint_w) > self._dead_band * max(told.setpoint_w, 1.0)
+        return abs(decision.setpoint_w - told.setpoint_w) > max(NEWS, self._dead_band) * max(told.setpoint_w, 1.0)
 
 
 def _demand_record(demand: HeatDemand, refusal: str | None) -> DemandRecord:

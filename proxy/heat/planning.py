@@ -9,22 +9,59 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from proxy.heat import dispatch, safety, tracker
+from proxy.heat import dispatch, observe, safety, staging, tracker, wear
+from proxy.heat.inputs import Cap
+from proxy.heat.interlocks import FREE, LoopVerdict
 from proxy.units.unit import UnitImage
+
+# Far from the target (a lost loop, a large step) more of a loop may change at once, up to this many times as much.
+FAR = 0.05
+MAX_HURRY = 4.0
 
 
 class Plant(msgspec.Struct, frozen=True):
-    """What is fixed: cap (None: none) and level changes a cycle of each loop, by name, in one order."""
+    """What is fixed: cap (None: none) and level changes a cycle of each loop, by name, in one order; wakes a minute and loop."""
 
     loop_caps_w: dict[str, float | None]
     loop_changes: tuple[int, ...]
+    wakes_per_min: float
+    dead_band: float
+    reserve: float
 
 
-class SiteCap(msgspec.Struct, frozen=True, gc=False):
-    """The lowest of the caps on the whole site, electrical, and whose it is."""
+class Memory(msgspec.Struct):
+    """What planning remembers between cycles. `blocked_until_s`: units that refused a command, and how long they are left alone."""
 
-    power_w: float | None
-    name: str
+    limits: safety.Memory = msgspec.field(default_factory=safety.Memory)
+    worn: wear.State = msgspec.field(default_factory=wear.State)
+    tokens: staging.Tokens = msgspec.field(default_factory=staging.Tokens)
+    blocked_until_s: dict[str, float] = {}
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """One moment: the fleet, and everything that limits it. `scale` is real to nameplate power."""
+
+    plant: Plant
+    site_cap: Cap
+    loops: Mapping[str, LoopVerdict]
+    images: Sequence[UnitImage]
+    snapshot: observe.Snapshot
+    scale: float
+    now_s: float
+
+    def loop_caps_w(self) -> dict[str, float | None]:
+        """The cap of each loop: the configured one, or its interlock's where that is lower."""
+        return {name: _lower(cap_w, self.loops.get(name, FREE).cap_w) for name, cap_w in self.plant.loop_caps_w.items()}
+
+    def caps(self) -> safety.Caps:
+        """The same for safety, with the reasons."""
+        caps_w = {loop: cap_w for loop, cap_w in self.loop_caps_w().items() if cap_w is not None}
+        reasons = {
+            name: verdict.reason
+            for name, verdict in self.loops.items()
+            if verdict.cap_w is not None and verdict.reason is not None and caps_w.get(name) == verdict.cap_w
+        }
+        return safety.Caps(caps_w, self.site_cap.power_w, self.site_cap.name, reasons)
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -44,32 +81,26 @@ class Planned(msgspec.Struct, frozen=True):
     is_moving: bool
 
 
-def plan(
-    plant: Plant,
-    site_cap: SiteCap,
-    images: Sequence[UnitImage],
-    snapshot: tracker.Snapshot,
-    setpoint_w: float | None,
-    policy: tracker.Policy,
-    memory: safety.Memory,
-    scale: float,
-    blocked_until_s: Mapping[str, float],
-    now_s: float,
-) -> Planned:
-    """Levels for the set-point (None: keep all as they are), through safety. `scale` is real to nameplate power.
+def plan(scene: Scene, memory: Memory, setpoint: tracker.Setpoint | None, prices: dispatch.Prices) -> Planned:
+    """Levels for the set-point (None: keep all as they are), through safety.
 
     Within the dead band no unit moves, unless one must come down: then others replace it in the same cycle.
     """
-    tops = safety.ceilings(memory, images, snapshot.level, now_s)
-    choices = _choices(list(plant.loop_caps_w), images, snapshot, tops, blocked_until_s, now_s)
-    target_w = snapshot.total_w if setpoint_w is None else setpoint_w
-    chosen = dispatch.dispatch(choices, target_w, _limits(plant, site_cap, images, snapshot, scale), scale=scale)
-    must_move = any(choice.current > choice.ceiling and not choice.locked for choice in choices)
-    is_close = tracker.is_within_dead_band(policy, target_w, snapshot.total_w, smallest_step_w(choices, scale))
-    is_moving = setpoint_w is not None and (must_move or not is_close)
+    snapshot, images = scene.snapshot, scene.images
+    tops = safety.ceilings(memory.limits, images, snapshot.level, scene.now_s)
+    target_w = snapshot.total_w if setpoint is None else setpoint.power_w
+    steady_w = target_w if setpoint is None else setpoint.steady_w
+    choices = _choices(scene, memory, tops, steady_w)
+    budget = wear.budget(memory.worn)
+    dear = msgspec.structs.replace(prices, change=prices.change * budget.dearer)
+    chosen = dispatch.dispatch(choices, target_w, _limits(scene, target_w), dear, scale=scene.scale)
+    must_move = any(_must_move(choice) for choice in choices)
+    dead_band = scene.plant.dead_band * budget.wider
+    is_close = tracker.is_within_dead_band(dead_band, target_w, snapshot.total_w, smallest_step_w(choices, scene.scale))
+    is_moving = setpoint is not None and (must_move or not is_close)
     wanted = chosen.levels if is_moving else [choice.current for choice in choices]
-    rows = power_rows(images, snapshot, scale)
-    verdict = safety.limit(wanted, images, tops, _caps(plant, site_cap), rows)
+    rows = power_rows(images, snapshot, scene.scale)
+    verdict = safety.limit(wanted, images, tops, scene.caps(), rows)
     # Dispatch already brought these down; it is safety's doing all the same, and does not wait for dwell times.
     held = {
         image.id: top.reason or "ceiling"
@@ -78,7 +109,7 @@ def plan(
     }
     return Planned(
         levels=verdict.levels,
-        lowered=held | verdict.reasons,
+        lowered=held | verdict.reasons | _blind(scene),
         power_w=sum(
             snapshot.expected_w[k] if level == choices[k].current else rows[k][level] for k, level in enumerate(verdict.levels)
         ),
@@ -90,24 +121,37 @@ def plan(
     )
 
 
-def refusal_by_hand(
-    plant: Plant,
-    site_cap: SiteCap,
-    images: Sequence[UnitImage],
-    snapshot: tracker.Snapshot,
-    position: int,
-    level: int,
-    memory: safety.Memory,
-    scale: float,
-    now_s: float,
-) -> str | None:
+def enforce(scene: Scene, memory: Memory) -> Planned:
+    """Only what must come down now, by interlocks, caps and temperatures; nothing is dispatched, nothing rises."""
+    snapshot = scene.snapshot
+    tops = safety.ceilings(memory.limits, scene.images, snapshot.level, scene.now_s)
+    rows = power_rows(scene.images, snapshot, scene.scale)
+    present = [0 if level is None else level for level in snapshot.level]
+    verdict = safety.limit(present, scene.images, tops, scene.caps(), rows)
+    return Planned(
+        levels=verdict.levels,
+        lowered=verdict.reasons | _blind(scene),
+        power_w=sum(rows[k][level] for k, level in enumerate(verdict.levels)),
+        headroom_up_w=0.0,
+        headroom_down_w=0.0,
+        marginal_price_per_kwh=None,
+        limiter=None,
+        is_moving=False,
+    )
+
+
+def refusal_by_hand(scene: Scene, memory: Memory, position: int, level: int) -> str | None:
     """What safety has against one unit going to `level` while all others stay; None when nothing."""
-    tops = safety.ceilings(memory, images, snapshot.level, now_s)
-    rows = power_rows(images, snapshot, scale)
+    images, snapshot = scene.images, scene.snapshot
+    verdict = scene.loops.get(images[position].loop, FREE)
+    if level > 0 and snapshot.level[position] == 0 and not verdict.may_wake:
+        return verdict.reason or "its loop may not wake units"
+    tops = safety.ceilings(memory.limits, images, snapshot.level, scene.now_s)
+    rows = power_rows(images, snapshot, scene.scale)
     present = [0 if known is None else known for known in snapshot.level]
     wanted = [level if k == position else known for k, known in enumerate(present)]
-    before = safety.limit(present, images, tops, _caps(plant, site_cap), rows)
-    after = safety.limit(wanted, images, tops, _caps(plant, site_cap), rows)
+    before = safety.limit(present, images, tops, scene.caps(), rows)
+    after = safety.limit(wanted, images, tops, scene.caps(), rows)
     if after.levels[position] < level:
         return after.reasons[images[position].id]
     # It must not be paid for by another unit that a cap then brings down.
@@ -125,7 +169,7 @@ def smallest_step_w(choices: Sequence[dispatch.UnitChoice], scale: float) -> flo
     return min(steps, default=0.0) * scale
 
 
-def power_rows(images: Sequence[UnitImage], snapshot: tracker.Snapshot, scale: float) -> list[Sequence[float]]:
+def power_rows(images: Sequence[UnitImage], snapshot: observe.Snapshot, scale: float) -> list[Sequence[float]]:
     """What each unit draws on each level. One that cannot follow draws what it draws now, and no more on a lower level."""
     shared: dict[int, list[float]] = {}
     rows: list[Sequence[float]] = []
@@ -133,66 +177,105 @@ def power_rows(images: Sequence[UnitImage], snapshot: tracker.Snapshot, scale: f
         row = shared.get(id(image.levels))
         if row is None:
             row = shared[id(image.levels)] = [fact.power_w * scale for fact in image.levels]
-        if not snapshot.dark[k] and not tracker.is_available(image):
+        if not snapshot.dark[k] and not observe.is_available(image):
             level, drawn_w = snapshot.level[k] or 0, snapshot.expected_w[k]
             row = [drawn_w if j == level else min(power_w, drawn_w) if j < level else power_w for j, power_w in enumerate(row)]
         rows.append(row)
     return rows
 
 
-def _choices(
-    loops: list[str],
-    images: Sequence[UnitImage],
-    snapshot: tracker.Snapshot,
-    tops: Sequence[safety.Ceiling],
-    blocked_until_s: Mapping[str, float],
-    now_s: float,
-) -> list[dispatch.UnitChoice]:
-    index = {name: k for k, name in enumerate(loops)}
+def _blind(scene: Scene) -> dict[str, str]:
+    """Units of which nothing is known, where nothing may run: they are told to sleep too, as they may well be awake."""
+    caps = scene.caps()
+    if caps.site_w != 0 and 0 not in caps.loops_w.values():
+        return {}
+    return {
+        image.id: caps.site_name if caps.site_w == 0 else caps.loop_reasons.get(image.loop, "cap of 0 W")
+        for image, level in zip(scene.images, scene.snapshot.level, strict=True)
+        if level is None and (caps.site_w == 0 or caps.loops_w.get(image.loop) == 0)
+    }
+
+
+def _must_move(choice: dispatch.UnitChoice) -> bool:
+    if choice.locked:
+        return False
+    return choice.current > choice.ceiling or (choice.current == 0 and choice.floor > 0 and choice.may_wake and not choice.dwells)
+
+
+def _choices(scene: Scene, memory: Memory, tops: Sequence[safety.Ceiling], steady_w: float) -> list[dispatch.UnitChoice]:
+    index = {name: k for k, name in enumerate(scene.plant.loop_caps_w)}
+    snapshot, now_s = scene.snapshot, scene.now_s
+    locked = [
+        snapshot.level[k] is None
+        or memory.blocked_until_s.get(image.id, -math.inf) > now_s
+        or snapshot.dark[k]
+        or not observe.is_available(image)
+        for k, image in enumerate(scene.images)
+    ]
+    worn = [wear.of_unit(memory.worn, image, now_s) for image in scene.images]
+    staged = _stage(scene, memory, tops, locked, worn, steady_w)
     choices = []
-    for k, image in enumerate(images):
+    for k, image in enumerate(scene.images):
         level = snapshot.level[k]
-        is_blocked = blocked_until_s.get(image.id, -math.inf) > now_s
-        locked = level is None or is_blocked or snapshot.dark[k] or not tracker.is_available(image)
+        stays_awake = level != 0 and (image.loop in staged.stays_awake or now_s < image.earliest_sleep_s)
         choices.append(
             dispatch.UnitChoice(
                 loop=index[image.loop],
                 levels=image.levels,
                 current=level or 0,
                 ceiling=tops[k].level,
-                locked=locked,
+                locked=locked[k],
                 dwells=now_s < image.earliest_change_s,
-                may_sleep=now_s >= image.earliest_sleep_s,
-                drawn_w=snapshot.expected_w[k] if locked else None,
-                wear=_wear(image, now_s),
+                floor=1 if stays_awake or k in staged.must_wake else 0,
+                may_wake=staged.may_wake[k],
+                drawn_w=snapshot.expected_w[k] if locked[k] else None,
+                wear=worn[k],
             )
         )
     return choices
 
 
-def _limits(
-    plant: Plant, site_cap: SiteCap, images: Sequence[UnitImage], snapshot: tracker.Snapshot, scale: float
-) -> dispatch.Limits:
+def _stage(
+    scene: Scene,
+    memory: Memory,
+    tops: Sequence[safety.Ceiling],
+    locked: Sequence[bool],
+    worn: Sequence[float],
+    steady_w: float,
+) -> staging.Stage:
+    """Who may wake, must wake, and stays awake."""
+    units = []
+    for k, image in enumerate(scene.images):
+        level = scene.snapshot.level[k]
+        fixed_w = scene.snapshot.expected_w[k]
+        lowest_w = fixed_w if locked[k] else image.levels[min(1, tops[k].level)].power_w * scene.scale
+        highest_w = fixed_w if locked[k] else image.levels[max(0, tops[k].level)].power_w * scene.scale
+        can_wake = level == 0 and not locked[k] and tops[k].level > 0 and scene.now_s >= image.earliest_change_s
+        units.append(staging.UnitStage(image.loop, level != 0, can_wake, lowest_w, highest_w, worn[k]))
+    may_wake = {name: verdict.may_wake for name, verdict in scene.loops.items()}
+    cap_w = scene.site_cap.power_w
+    need_w = steady_w if cap_w is None else min(steady_w, cap_w)
+    return staging.stage(units, memory.tokens, may_wake, scene.loop_caps_w(), need_w, scene.plant.reserve)
+
+
+def _limits(scene: Scene, target_w: float) -> dispatch.Limits:
     """Caps for the plan. What is dark may well draw what it was told: it keeps its place under every cap."""
-    hidden_w = dict.fromkeys(plant.loop_caps_w, 0.0)
-    for image, level, is_dark in zip(images, snapshot.level, snapshot.dark, strict=True):
+    caps_w = scene.loop_caps_w()
+    hidden_w = dict.fromkeys(caps_w, 0.0)
+    for image, level, is_dark in zip(scene.images, scene.snapshot.level, scene.snapshot.dark, strict=True):
         if is_dark and level is not None:
-            hidden_w[image.loop] += image.levels[level].power_w * scale
-    cap_w = site_cap.power_w
+            hidden_w[image.loop] += image.levels[level].power_w * scene.scale
+    cap_w = scene.site_cap.power_w
+    far = abs(target_w - scene.snapshot.total_w) / max(target_w, 1.0) / FAR
+    hurry = 1.0 + (MAX_HURRY - 1.0) * min(1.0, far)
     return dispatch.Limits(
-        loop_names=tuple(plant.loop_caps_w),
-        loop_caps_w=tuple(None if cap is None else max(0.0, cap - hidden_w[name]) for name, cap in plant.loop_caps_w.items()),
-        loop_changes=plant.loop_changes,
+        loop_names=tuple(caps_w),
+        loop_caps_w=tuple(None if cap is None else max(0.0, cap - hidden_w[name]) for name, cap in caps_w.items()),
+        loop_changes=tuple(math.ceil(changes * hurry) for changes in scene.plant.loop_changes),
         site_cap_w=None if cap_w is None else max(0.0, cap_w - sum(hidden_w.values())),
     )
 
 
-def _caps(plant: Plant, site_cap: SiteCap) -> safety.Caps:
-    loops_w = {loop: cap for loop, cap in plant.loop_caps_w.items() if cap is not None}
-    return safety.Caps(loops_w, site_cap.power_w, site_cap.name)
-
-
-def _wear(image: UnitImage, now_s: float) -> float:
-    """Starts of the day, and how recently the unit was moved: among equals the rested one is taken."""
-    rest_s = math.inf if image.changed_at_s is None else max(0.0, now_s - image.changed_at_s)
-    return image.starts_today + 1.0 / (1.0 + rest_s / 3_600.0)
+def _lower(one_w: float | None, other_w: float | None) -> float | None:
+    known_w = [power_w for power_w in (one_w, other_w) if power_w is not None]
+    return min(known_w) if known_w else None

@@ -47,11 +47,13 @@ class Ceiling(msgspec.Struct, frozen=True, gc=False):
 
 
 class Caps(msgspec.Struct, frozen=True, gc=False):
-    """Electrical caps that the commanded units together must keep. `site_name` says whose the site's cap is."""
+    """Electrical caps that the commanded units together must keep. `site_name` says whose the site's cap is, `loop_reasons` why a
+    loop has its cap where it is not the configured one."""
 
     loops_w: dict[str, float]
     site_w: float | None
     site_name: str
+    loop_reasons: dict[str, str] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -86,7 +88,9 @@ def limit(
     for k, image in enumerate(images):
         loops.setdefault(image.loop, []).append(k)
     for name, members in loops.items():
-        _come_under(levels, members, images, power_w, caps.loops_w.get(name), f"loop {name} cap", reasons)
+        _come_under(
+            levels, members, images, power_w, caps.loops_w.get(name), caps.loop_reasons.get(name, f"loop {name} cap"), reasons
+        )
     _come_under(levels, range(len(images)), images, power_w, caps.site_w, caps.site_name, reasons)
     return Verdict(tuple(levels), reasons)
 

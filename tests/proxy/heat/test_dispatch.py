@@ -30,7 +30,8 @@ def choices(draw: st.DrawFn, kinds: list[tuple[LevelFact, ...]]) -> UnitChoice:
         ceiling=draw(st.integers(0, len(levels) - 1)),
         locked=draw(st.booleans()) and draw(st.booleans()),
         dwells=draw(st.booleans()) and draw(st.booleans()),
-        may_sleep=draw(st.booleans()),
+        floor=draw(st.integers(0, 1)),
+        may_wake=draw(st.booleans()),
         drawn_w=draw(st.none() | st.floats(0, 8_000)),
         wear=draw(st.floats(0, 10)),
     )
@@ -60,11 +61,15 @@ def drawn(unit: UnitChoice, level: int) -> float:
     return unit.levels[level].power_w
 
 
+def lowest_level(unit: UnitChoice) -> int:
+    return min(unit.floor, unit.ceiling) if unit.current > 0 or unit.may_wake else 0
+
+
 def lowest(unit: UnitChoice) -> float:
     """The least a unit can draw in this cycle."""
     if unit.locked or (unit.dwells and unit.current <= unit.ceiling):
         return drawn(unit, unit.current)
-    first = 1 if not unit.may_sleep and unit.current > 0 and unit.ceiling > 0 else 0
+    first = lowest_level(unit)
     return min(unit.levels[level].power_w for level in range(first, unit.ceiling + 1))
 
 
@@ -81,7 +86,8 @@ def test_locked_units_never_move_and_ceilings_hold(units: list[UnitChoice], targ
             assert level == unit.current
         else:
             assert level <= unit.ceiling
-            assert level > 0 or unit.may_sleep or unit.current == 0 or unit.ceiling == 0
+            assert level >= lowest_level(unit)
+            assert level == 0 or unit.current > 0 or unit.may_wake
     assert plan.power_w == pytest.approx(total(units, plan))
 
 
@@ -164,7 +170,7 @@ def test_no_other_plan_as_near_to_the_target_is_much_cheaper(units: list[UnitCho
 def _open_levels(unit: UnitChoice) -> list[int]:
     if unit.locked or (unit.dwells and unit.current <= unit.ceiling):
         return [unit.current]
-    first = 1 if not unit.may_sleep and unit.current > 0 and unit.ceiling > 0 else 0
+    first = lowest_level(unit)
     return list(range(first, unit.ceiling + 1))
 
 
@@ -178,8 +184,7 @@ def _earned_per_hps(units: list[UnitChoice], prices: Prices) -> float:
 
 
 def _value(unit: UnitChoice, level: int, prices: Prices, earned_per_hps: float) -> float:
-    kw = _nameplate_w(unit) / 1000
-    cost = prices.change_per_kw * kw * (level != unit.current) + prices.start_per_kw * kw * ((level == 0) != (unit.current == 0))
+    cost = prices.change * (level != unit.current) + prices.start * ((level == 0) != (unit.current == 0))
     return unit.levels[level].hashrate_hps * earned_per_hps - drawn(unit, level) / 1000 * prices.power_per_kwh - cost
 
 

@@ -1,0 +1,169 @@
+"""The fleet in one cycle: what each unit was told, what it draws, what it will draw, and which units are dark.
+
+What the levels' nameplate promises is corrected by a filtered *ratio* of measured to nameplate power over settled units, not by an
+integral of error: it cannot wind up, and a plant that cannot follow does not move it. Pure. What power the fleet should have is the
+tracker's business, which units move is dispatch's.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from proxy.heat.model import gain
+from proxy.units.unit import UnitImage, UnitState
+
+# A unit unseen for so long is taken for dark and replaced by others: a switch restart is shorter, a dead unit is longer.
+UNSEEN_S = 300.0
+# More of the fleet than this does not die at once: the network did, the machines go on, and replacing them would double the heat.
+COMMON_CAUSE = 0.2
+# The correction learns only while this part of the running power is settled and measured.
+MIN_SETTLED = 0.3
+# A reading of more than this many times the highest level is no reading.
+ABSURD_POWER = 2.0
+
+_UNAVAILABLE = frozenset({UnitState.FAULT, UnitState.SERVICE, UnitState.LOCKED_OUT, UnitState.CALIBRATING, UnitState.IDLE})
+_MOVING = frozenset({UnitState.RAMPING, UnitState.WAKING})
+
+
+class Policy(msgspec.Struct, frozen=True, gc=False):
+    """From [heat]: filter and bound of the correction."""
+
+    correction_tau_s: float
+    max_correction: float
+
+
+class State(msgspec.Struct):
+    """What is learned of the fleet. `correction` is None until the first look at it."""
+
+    correction: float | None = None
+    seen_s: dict[str, float] = {}
+    levels: dict[str, int] = {}
+
+    @property
+    def scale(self) -> float:
+        """Real to nameplate power."""
+        return 1.0 if self.correction is None else self.correction
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The fleet's power in one cycle, real watts, one entry a unit in the order of the images.
+
+    `level`: what the unit was told, else what it does or did when it was last seen; None unknown. `expected_w`: what it will draw
+    when it has settled there. `drawn_w`: what it draws now, measured or else expected. `dark`: nothing is known of it and others
+    replace it. `measured_w`: all fresh readings together, None without any. `ratio`: see `correct`.
+    """
+
+    level: tuple[int | None, ...]
+    expected_w: tuple[float, ...]
+    drawn_w: tuple[float, ...]
+    dark: tuple[bool, ...]
+    measured_w: float | None
+    moving: int
+    ratio: float | None
+
+    @property
+    def total_w(self) -> float:
+        """What the whole fleet will draw when all has settled."""
+        return sum(self.expected_w)
+
+
+def _level(state: State, image: UnitImage) -> int | None:
+    """What the unit was told, else what it does, else what it did last, kept within its levels. Service forgets it."""
+    level = image.level_observed if image.level_commanded is None else image.level_commanded
+    if image.state is UnitState.SERVICE:
+        state.levels.pop(image.id, None)
+    elif level is None:
+        level = state.levels.get(image.id)
+    else:
+        state.levels[image.id] = level
+    return None if level is None else min(max(level, 0), len(image.levels) - 1)
+
+
+def observe(state: State, policy: Policy, images: Sequence[UnitImage], now_s: float, dt_s: float) -> Snapshot:
+    """Add up what is measured and what is to be expected, after moving the correction by what is measured (see `correct`)."""
+    fresh = [_believable(image) for image in images]
+    for image, power_w in zip(images, fresh, strict=True):
+        if power_w is not None or image.id not in state.seen_s:
+            state.seen_s[image.id] = now_s
+    dark = _dark(state, images, fresh, now_s)
+    levels = tuple(_level(state, image) for image in images)
+    ratio = _ratio(images, levels, fresh)
+    correct(state, policy, ratio, dt_s)
+    scale = state.scale
+    expected = tuple(
+        _expected_w(image, level, power_w, is_dark, scale)
+        for image, level, power_w, is_dark in zip(images, levels, fresh, dark, strict=True)
+    )
+    known = [power_w for power_w in fresh if power_w is not None]
+    return Snapshot(
+        level=levels,
+        expected_w=expected,
+        drawn_w=tuple(e if power_w is None else power_w for e, power_w in zip(expected, fresh, strict=True)),
+        dark=dark,
+        measured_w=sum(known) if known else None,
+        moving=sum(image.state in _MOVING for image in images),
+        ratio=ratio,
+    )
+
+
+def correct(state: State, policy: Policy, ratio: float | None, dt_s: float) -> None:
+    """Move the correction towards the ratio just seen. None (too little of the fleet is settled) freezes it.
+
+    The first ratio counts at once: after a restart nothing has been commanded yet, so it is the average over many settled units,
+    and starting from 1 would make the fleet jump by the error of the nameplate.
+    """
+    if ratio is None:
+        return
+    bounded = min(max(ratio, 1.0 - policy.max_correction), 1.0 + policy.max_correction)
+    if state.correction is None:
+        state.correction = bounded
+    else:
+        state.correction += (bounded - state.correction) * gain(dt_s, policy.correction_tau_s)
+
+
+def is_available(image: UnitImage) -> bool:
+    """Whether a level that is commanded would show: not for a unit at fault, in service, calibrating, or awake without work."""
+    return image.may_command and image.state not in _UNAVAILABLE
+
+
+def _believable(image: UnitImage) -> float | None:
+    """The fresh measured power, if it is one."""
+    power_w = image.power_w
+    if power_w is None or not 0.0 <= power_w <= ABSURD_POWER * max(fact.power_w for fact in image.levels):
+        return None
+    return power_w
+
+
+def _dark(state: State, images: Sequence[UnitImage], fresh: Sequence[float | None], now_s: float) -> tuple[bool, ...]:
+    """Units that have been silent so long that others replace them. A unit in service without a reading is dark at once."""
+    silent = [
+        power_w is None and (image.state is UnitState.SERVICE or now_s - state.seen_s[image.id] >= UNSEEN_S)
+        for image, power_w in zip(images, fresh, strict=True)
+    ]
+    unexplained = sum(is_silent and image.state is not UnitState.SERVICE for image, is_silent in zip(images, silent, strict=True))
+    if unexplained <= max(1.0, COMMON_CAUSE * len(images)):
+        return tuple(silent)
+    return tuple(is_silent and image.state is UnitState.SERVICE for image, is_silent in zip(images, silent, strict=True))
+
+
+def _expected_w(image: UnitImage, level: int | None, power_w: float | None, is_dark: bool, scale: float) -> float:
+    if is_dark:
+        return 0.0
+    if power_w is not None and (image.state in _UNAVAILABLE or level is None):
+        return power_w
+    return 0.0 if level is None else image.levels[level].power_w * scale
+
+
+def _ratio(images: Sequence[UnitImage], levels: Sequence[int | None], fresh: Sequence[float | None]) -> float | None:
+    """Measured to nameplate power over the settled, running, measured units; None when they are too few to speak for all."""
+    measured_w = nameplate_w = running_w = 0.0
+    for image, level, power_w in zip(images, levels, fresh, strict=True):
+        if level is None or level == 0:
+            continue
+        running_w += image.levels[level].power_w
+        if power_w is not None and image.state is UnitState.RUN and image.level_observed == level:
+            measured_w += power_w
+            nameplate_w += image.levels[level].power_w
+    if nameplate_w <= 0 or nameplate_w < MIN_SETTLED * running_w:
+        return None
+    return measured_w / nameplate_w
