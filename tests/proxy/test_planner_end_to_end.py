@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.support.hall import EFFICIENCY, FULL_W, LOW_W, START_UNIX_S, Hall, hall
+from tests.support.hall import EFFICIENCY, LOW_W, START_UNIX_S, Hall, hall
 
 UNITS = 4
 PLANNER = """
@@ -66,14 +66,14 @@ async def audited(it: Hall) -> list[tuple[str, str, str]]:
 
 async def test_without_forecasts_and_tank_units_make_what_is_asked(tmp_path: Path, mock_clock: MockClock) -> None:
     async with hall(tmp_path, mock_clock, units=UNITS, text=PLANNER) as it:
-        await it.demand(UNITS * FULL_W)
-        await it.until(lambda: it.is_near(UNITS * FULL_W))
+        await it.demand(ASKED_W)
+        await it.until(lambda: it.is_near(ASKED_W))
         await it.until(lambda: (it.app.site.view().plan or pytest.fail("no planner")).state == "good")
         plan = it.app.site.view().plan
         assert plan is not None
         assert any("what the tank holds is unknown" in note for note in plan.notes)
         assert plan.tank_charge_w is None
-        assert it.app.site.view().heat.demand_w == pytest.approx(UNITS * FULL_W * EFFICIENCY)
+        assert it.app.site.view().heat.demand_w == pytest.approx(ASKED_W * EFFICIENCY)
 
 
 async def test_a_site_that_does_not_plan_refuses_what_is_sent_for_it(tmp_path: Path, mock_clock: MockClock) -> None:
