@@ -126,7 +126,9 @@ class UaServer:
 
     def run(self) -> None:
         """Serve until `stop`. Raises OSError when the address cannot be had."""
-        asyncio.run(self._main())
+        # A loop by name: libraries that bring asyncio to trio replace the one that asyncio.run would take.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._main())
 
     def publish(self, report: Report) -> None:
         """Show this report; a newer one replaces it if the server has not come to it."""

@@ -68,6 +68,7 @@ class Utility:
     def __init__(self, client: AsyncMQTTClient, answers: AsyncMQTTSubscription) -> None:
         self.client = client
         self.answers = answers
+        self._asked = 0
 
     async def send(
         self, topic: str, body: object, *, retain: bool = False, expires_s: int | None = None, correlation: bytes | None = None
@@ -81,10 +82,15 @@ class Utility:
         await self.client.publish(f"{PREFIX}/{topic}", raw, qos=QoS.AT_LEAST_ONCE, retain=retain, properties=properties)
 
     async def ask(self, topic: str, body: object, **how: Any) -> dict[str, Any]:
-        await self.send(topic, body, **how)
+        """Send, and wait for the answer to just this."""
+        self._asked += 1
+        mark = str(self._asked).encode()
+        await self.send(topic, body, correlation=mark, **how)
         with trio.fail_after(5):
-            packet = await self.answers.__anext__()
-        answer: dict[str, Any] = json.loads(bytes(packet.payload) if not isinstance(packet.payload, str) else packet.payload)
+            async for packet in self.answers:
+                if packet.properties.get(PropertyType.CORRELATION_DATA) == mark:
+                    break
+        answer: dict[str, Any] = json.loads(packet.payload)
         return answer
 
     async def stored(self, topic: str) -> bytes:

@@ -99,7 +99,11 @@ class Rig:
                 index = await client.get_namespace_index("urn:thermostratum:hall")
                 return await act(client, index)
 
-        return await trio.to_thread.run_sync(asyncio.run, session())
+        def run() -> T:
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                return runner.run(session())
+
+        return await trio.to_thread.run_sync(run)
 
 
 @pytest.fixture
