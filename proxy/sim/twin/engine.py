@@ -97,14 +97,17 @@ class Twin:
     def set_emergency_stop(self, stop: bool) -> None:
         """The red button."""
         self.control.set_emergency_stop(stop, "twin")
+        self._next_tick_s = self.now_s  # a limit does not wait for its cycle
 
     def set_import_limit(self, power_w: float | None) -> None:
         """The grid's word."""
         self.control.set_import_limit(power_w, self.now_unix_s + IMPORT_LIMIT_S, "grid")
+        self._next_tick_s = self.now_s
 
     def set_manual_limit(self, power_w: float | None) -> None:
         """The operator's word."""
         self.control.set_manual_limit(power_w, "operator")
+        self._next_tick_s = self.now_s
 
     def restart_control(self) -> None:
         """The proxy's process ends and starts again: nothing is left but the ledger, and units are looked at anew."""
@@ -138,7 +141,9 @@ class Twin:
             self.fleet.step(now_s, dt_s)
             if self.ahead is not None:
                 self.ahead.step(now_s, self.control, self.fleet, self._tank_wh())
-            if now_s >= self._next_tick_s:
+            if now_s < self._next_tick_s:
+                self.control.guard(now_s, self.now_unix_s)
+            else:
                 self._next_tick_s = now_s + self.site.heat.control_period_s
                 began_s = time.perf_counter()
                 self.control.tick(now_s, self.now_unix_s)
