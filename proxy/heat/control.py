@@ -259,6 +259,10 @@ class HeatControl:
         ruling = self._rule(now_unix_s)
         snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, dt_s)
         self._note_loops(images, snapshot)
+        if not self._fleet.swept_all:
+            # Half a fleet is no plant: what it draws would be taken for a fall of power, and heat would be made up for.
+            self._delivery.forget()
+            self._tracking = tracker.State()
         delivered = self._delivery.advance(snapshot, self._fleet.swept_all, now_s, now_unix_s, dt_s)
         guidance = self._inputs.guidance_at(now_unix_s)
         wanted = self._wanted(ruling, delivered, guidance, dt_s)

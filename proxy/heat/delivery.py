@@ -39,6 +39,10 @@ class Delivery:
         """Heat into the water per wall power, as believed now."""
         return model.efficiency(self.plant, self.policy)
 
+    def forget(self) -> None:
+        """Start the model anew with the next cycle."""
+        self.plant = model.start(self.policy)
+
     def advance(self, snapshot: observe.Snapshot, is_fleet_known: bool, now_s: float, now_unix_s: float, dt_s: float) -> Delivered:
         """One cycle: the heat now, after the model has run and learned (only from the boundary's own meter).
 

@@ -29,6 +29,8 @@ EFFICIENCY_SPAN = 0.15
 MAX_DISAGREEMENT = 0.10
 DISAGREEMENT_S = 300.0
 _MIN_COMPARED = 0.05
+# More than any plant there is: no number to learn from. NaN is none either.
+ABSURD_W = 1e12
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):
@@ -84,7 +86,7 @@ def advance(state: State, policy: Policy, drawn_w: float, metered_w: float | Non
     The first call takes the plant as settled, and the first metered heat explains itself wholly by a disturbance: whatever the
     belief was, nothing jumps.
     """
-    if not math.isfinite(drawn_w):
+    if not abs(drawn_w) <= ABSURD_W:
         return
     if state.lagged_w is None:
         state.lagged_w = drawn_w
@@ -95,7 +97,7 @@ def advance(state: State, policy: Policy, drawn_w: float, metered_w: float | Non
     state.lagged_w += (drawn_w - state.lagged_w) * gain(dt_s, state.tau_s)
     taus = _taus(policy)
     state.candidates_w = [w + (drawn_w - w) * gain(dt_s, tau_s) for w, tau_s in zip(state.candidates_w, taus, strict=True)]
-    if metered_w is None or not math.isfinite(metered_w):
+    if metered_w is None or not abs(metered_w) <= ABSURD_W:
         return
     _compare(state, policy, metered_w, dt_s)
     if state.is_apart:

@@ -67,7 +67,9 @@ class DemandOperation(Operation):
         self.request_body = _body(
             {
                 "sequence": Schema(type=OpenAPIType.INTEGER, description="rises with each demand; older ones are refused"),
-                "power_kw": Schema(type=OpenAPIType.NUMBER, description="thermal power, kilowatts"),
+                "power_kw": Schema(type=OpenAPIType.NUMBER, description="thermal power, kilowatts; needed without supply_c"),
+                "supply_c": Schema(type=OpenAPIType.NUMBER, description="supply temperature asked for, degrees Celsius"),
+                "ramp_kw_per_min": Schema(type=OpenAPIType.NUMBER, description="slower than the site's own ramp, thermal"),
                 "source": Schema(type=OpenAPIType.STRING, description="who asks; default: the name of the key"),
                 "epoch": Schema(type=OpenAPIType.INTEGER, description="rises when the sender starts its numbers anew"),
                 "issued_at": moment,
@@ -75,7 +77,7 @@ class DemandOperation(Operation):
                 "valid_until": moment,
                 "validity_s": Schema(type=OpenAPIType.NUMBER, description="instead of valid_until"),
             },
-            ["sequence", "power_kw"],
+            ["sequence"],
         )
 
 

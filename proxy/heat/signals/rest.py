@@ -24,15 +24,17 @@ MAX_BODY_BYTES = 4_096
 MAX_UNIX_S = 1e11
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,62}")
 _FIELDS = (
-    "known fields: source, epoch, sequence, issued_at, valid_from, valid_until or validity_s, power_kw; "
-    "sequence, power_kw and one of valid_until and validity_s are needed"
+    "known fields: source, epoch, sequence, issued_at, valid_from, valid_until or validity_s, power_kw, supply_c, ramp_kw_per_min; "
+    "sequence, power_kw or supply_c, and one of valid_until and validity_s are needed"
 )
 _METER_FIELDS = "known fields: at_unix_s, heat_w, supply_c, return_c, flow_kg_s, energy_wh; at_unix_s and heat_w are needed"
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     sequence: int
-    power_kw: float
+    power_kw: float | None = None
+    supply_c: float | None = None
+    ramp_kw_per_min: float | None = None
     source: str | None = None
     epoch: int = 0
     issued_at: str | float | None = None
@@ -81,8 +83,10 @@ def decode_demand(body: bytes, source: str, now_unix_s: float) -> HeatDemand | D
         issued_unix_s=issued,
         valid_from_unix_s=start,
         valid_until_unix_s=until,
-        power_w=sent.power_kw * 1000,
+        power_w=None if sent.power_kw is None else sent.power_kw * 1000,
         content=_content(sent),
+        supply_c=sent.supply_c,
+        ramp_w_per_min=None if sent.ramp_kw_per_min is None else sent.ramp_kw_per_min * 1000,
     )
 
 

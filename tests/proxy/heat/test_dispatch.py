@@ -115,7 +115,7 @@ def test_the_pace_of_level_changes_holds(units: list[UnitChoice], target_w: floa
         if (cap_w is not None and loop_now_w > cap_w) or (limit.site_cap_w is not None and now_w > limit.site_cap_w):
             continue
         changed = sum(
-            level != unit.current and unit.current <= unit.ceiling
+            level != unit.current and lowest_level(unit) <= unit.current <= unit.ceiling
             for unit, level in zip(units, plan.levels, strict=True)
             if unit.loop == loop
         )
@@ -142,8 +142,8 @@ OPEN = Limits(NAMES, (None, None, None), (99, 99, 99))
 def test_no_other_plan_as_near_to_the_target_is_much_cheaper(units: list[UnitChoice], part: float) -> None:
     """Against every possible plan: nothing at least as near is cheaper by more than what one unit's step is worth."""
     top_w = sum(max(drawn(u, level) for level in range(len(u.levels))) for u in units)
-    plan = dispatch(units, part * top_w, OPEN)
-    prices = Prices()
+    plan = dispatch(units, part * top_w, OPEN, Prices(change=0.001, start=0.003))
+    prices = Prices(change=0.001, start=0.003)
     earned_per_hps = _earned_per_hps(units, prices)
 
     def value(levels: tuple[int, ...]) -> float:
