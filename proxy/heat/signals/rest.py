@@ -67,6 +67,8 @@ def decode_demand(body: bytes, source: str, now_unix_s: float) -> HeatDemand | D
         sent = _BODY.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return DemandRefused(400, f"the body does not fit: {error}", _FIELDS)
+    if sent.power_kw is None and sent.supply_c is None:
+        return DemandRefused(400, "the body asks for nothing: power_kw and supply_c are both missing", _FIELDS)
     name = source if sent.source is None else sent.source
     if _SOURCE.fullmatch(name) is None:
         return DemandRefused(422, "source is not a name", "1 to 63 letters, digits and _ . : @ -, the first a letter or digit")

@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+
 from proxy.heat import observe
 from proxy.heat.observe import Policy, State
 from proxy.units.unit import LevelFact, UnitImage, UnitState
