@@ -9,6 +9,7 @@ from proxy.sim.twin import campaign
 RUNS = 50
 # What does not end in its fallback yet, and why; a case that passes is no failure.
 NOT_MET = {
+    "units mute": "they are replaced although they go on: up to 3 % too much heat, 2.5 % allowed",
     "meter lying": "the disturbance follows a lying meter until the verdict of 300 s; suspicion should freeze it",
     "loop trips": "a silent loop is more than the part that counts as a dead network, so nobody replaces it",
 }
