@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-import trio_asyncio
 from pymodbus.client.mixin import ModbusClientMixin
 from pymodbus.datastore import ModbusDeviceContext, ModbusSequentialDataBlock, ModbusServerContext
 from pymodbus.server import ModbusTcpServer
+
+from tests.support.other_loop import other_loop
 
 
 def floats(values: Sequence[float], word_order: str = "big") -> list[int]:
@@ -29,10 +30,15 @@ async def modbus_meter(
         )
         for device_id in device_ids
     }
-    async with trio_asyncio.open_loop():
+
+    async def start() -> ModbusTcpServer:
         server = ModbusTcpServer(ModbusServerContext(devices=dict(devices), single=False), address=("127.0.0.1", 0))
-        await trio_asyncio.aio_as_trio(server.serve_forever)(background=True)
+        await server.serve_forever(background=True)
+        return server
+
+    async with other_loop() as loop:
+        server = await loop.call(start)
         try:
             yield server.transport.sockets[0].getsockname()[1]
         finally:
-            await trio_asyncio.aio_as_trio(server.shutdown)()
+            await loop.call(server.shutdown)

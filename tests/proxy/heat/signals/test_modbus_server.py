@@ -1,13 +1,13 @@
 """The Modbus server against pymodbus's client over real sockets, and against bytes that no client sends."""
 
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
-import trio_asyncio
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.pdu import ModbusPDU
 
@@ -15,6 +15,7 @@ from proxy.config import ModbusSignal
 from proxy.events import EventLog
 from proxy.heat.signals.modbus import ModbusServer, _Client
 from proxy.heat.signals.status import SignalStatus
+from tests.support.other_loop import OtherLoop, other_loop
 from tests.support.signal_port import RecordingPort
 
 NOW = 1_768_435_200.0
@@ -59,12 +60,12 @@ async def serving(**fields: object) -> AsyncIterator[Rig]:
 class Peer:
     """pymodbus's asyncio client, called from trio."""
 
-    def __init__(self, client: AsyncModbusTcpClient) -> None:
+    def __init__(self, loop: OtherLoop, client: AsyncModbusTcpClient) -> None:
+        self._loop = loop
         self.client = client
 
-    async def _call(self, ask: Callable[..., Awaitable[ModbusPDU]], **arguments: object) -> ModbusPDU:
-        answer: ModbusPDU = await trio_asyncio.aio_as_trio(ask)(**arguments)
-        return answer
+    async def _call(self, ask: Callable[..., Coroutine[Any, Any, ModbusPDU]], **arguments: object) -> ModbusPDU:
+        return await self._loop.call(lambda: ask(**arguments))
 
     async def read(self, address: int, count: int, device_id: int = 1) -> ModbusPDU:
         return await self._call(self.client.read_holding_registers, address=address, count=count, device_id=device_id)
@@ -92,13 +93,20 @@ class Peer:
 
 @asynccontextmanager
 async def peer_of(rig: Rig) -> AsyncIterator[Peer]:
-    async with trio_asyncio.open_loop():
+    async def connected() -> AsyncModbusTcpClient:
         client = AsyncModbusTcpClient("127.0.0.1", port=rig.tcp_port, timeout=5, retries=0, reconnect_delay=0)
-        assert await trio_asyncio.aio_as_trio(client.connect)()
+        assert await client.connect()
+        return client
+
+    async def close(client: AsyncModbusTcpClient) -> None:
+        client.close()
+
+    async with other_loop() as loop:
+        client = await loop.call(connected)
         try:
-            yield Peer(client)
+            yield Peer(loop, client)
         finally:
-            client.close()
+            await loop.call(lambda: close(client))
 
 
 def frame(message: bytes, *, device_id: int = 1, transaction: int = 1, protocol: int = 0, length: int | None = None) -> bytes:
