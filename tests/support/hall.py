@@ -47,6 +47,9 @@ MODEL: dict[str, object] = {
     "max_starts_per_day": 1_000,
 }
 HEAT: dict[str, object] = {
+    "reference_tau_s": 1.0,
+    "plant_tau_s": 1.0,
+    "wakes_per_min": 600.0,
     "control_period_s": 5,
     "telemetry_period_s": 5,
     "telemetry_stale_s": 20,
