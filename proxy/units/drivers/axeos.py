@@ -68,7 +68,8 @@ class AxeosDriver:
             power_is_dc=info.power is not None,
             hashrate_hps=None if info.hash_rate is None else info.hash_rate * GIGA,
             hashrate_rated_hps=None if info.expected_hashrate is None else info.expected_hashrate * GIGA,
-            chip_c=temperature(info.temp) or None,
+            # -1 is its word for a sensor that does not answer.
+            chip_c=temperature(info.temp) if info.temp is not None and info.temp > 0 else None,
             elapsed_s=info.uptime_seconds,
             error_bits=(OVERHEAT_BIT,) if info.overheat_mode else (),
         )
