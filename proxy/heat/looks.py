@@ -30,6 +30,7 @@ class HeatPort(Protocol):
 class MeterPort(Protocol):
     """What settlement asks of the meters."""
 
+    def site_heat(self, now_unix_s: float) -> Measured: ...
     def loop_heat(self, loop: str, now_unix_s: float) -> Measured: ...
     def electric_w(self, now_unix_s: float, place: str = BOUNDARY) -> float | None: ...
     def counter(self, place: str, now_unix_s: float, measures: str = "heat") -> Counter | None: ...
@@ -49,8 +50,10 @@ def looks_of(
     efficiency: float,
     tolerance_k: float,
     now_unix_s: float,
+    *,
+    is_alive: bool,
 ) -> dict[str, Look]:
-    """A look at the site and at each loop, at this moment."""
+    """A look at the site and at each loop, at this moment. `is_alive`: control's cycles go on, so what it says is of now."""
     view = heat.view()
     looks = {}
     for place in plan.places:
@@ -60,7 +63,7 @@ def looks_of(
         reported_w, available = telemetry(place, here)
         electric_w = reported_w if metered_w is None else metered_w
         if is_site:
-            heat_w, quality = _site_heat(view)
+            heat_w, quality = _site_heat(meters.site_heat(now_unix_s), view if is_alive else None)
         else:
             heat_w, quality = _loop_heat(meters.loop_heat(place.name, now_unix_s), electric_w, efficiency)
         boundary = BOUNDARY if is_site else place.name
@@ -72,8 +75,8 @@ def looks_of(
             electric_quality=MISSING if electric_w is None else ESTIMATED if metered_w is None else MEASURED,
             electric_counter=_point(meters.counter(boundary, now_unix_s, "electricity")),
             reported_w=reported_w,
-            held_w=_held_w(view) if is_site else None,
-            supply=_supply(heat.report(now_unix_s), tolerance_k) if is_site else None,
+            held_w=_held_w(view) if is_site and is_alive else None,
+            supply=_supply(heat.report(now_unix_s), tolerance_k) if is_site and is_alive else None,
             available=available,
         )
     return looks
@@ -91,9 +94,12 @@ def telemetry(place: Place, images: Sequence[UnitImage]) -> tuple[float | None, 
     return (reported_w if heard_w >= LEAST_TELEMETRY * installed_w else None), ready_w / installed_w
 
 
-def _site_heat(view: HeatView) -> tuple[float | None, str]:
-    quality = view.heat_quality if view.heat_quality in (MEASURED, SUMMED, ESTIMATED) else MISSING
-    return (None, MISSING) if view.heat_w is None or quality == MISSING else (view.heat_w, quality)
+def _site_heat(metered: Measured, view: HeatView | None) -> tuple[float | None, str]:
+    if metered.value is not None:
+        return metered.value, metered.quality
+    if view is None or view.heat_w is None or view.heat_quality not in (MEASURED, SUMMED, ESTIMATED):
+        return None, MISSING
+    return view.heat_w, view.heat_quality
 
 
 def _loop_heat(metered: Measured, electric_w: float | None, efficiency: float) -> tuple[float | None, str]:

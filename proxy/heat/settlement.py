@@ -5,6 +5,7 @@ in seconds since 1970, which know no summer time, so the days with 23 and 25 hou
 It decides no correction by itself beyond `revised`: who asks for one, when, and where records lie is `settling`'s business.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -33,6 +34,8 @@ SITE = "site"
 SAME_WH = 0.5
 SAME_PART = 1e-6
 SAME_S = 1.0
+# Minutes are at most this long, wherever they were cut.
+MARGIN_S = 120.0
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -172,9 +175,10 @@ def close(
         line = lines[place.name]
         heat = figure(line.heat, start_unix_s, end)
         electric = figure(line.electric, start_unix_s, end)
-        asked = demanded(demands if place is plan.site else (), line.metering, start_unix_s, end)
+        minutes = _minutes(line.metering, start_unix_s, end)
+        asked = demanded(demands if place is plan.site else (), minutes, start_unix_s, end)
         proven = work_energy(place.units, factors, work, plan.period_s)
-        here = [(row, share) for row in line.metering if (share := _share_of(row, start_unix_s, end)) > 0.0]
+        here = [(row, share) for row in minutes if (share := _share_of(row, start_unix_s, end)) > 0.0]
         reported = [row.reported_wh * share for row, share in here if row.reported_wh is not None]
         records.append(
             PeriodRecord(
@@ -278,6 +282,13 @@ def _differs(before: float | None, after: float | None) -> bool:
 
 def _is_same_work(before: Sequence[PoolWork], after: Sequence[PoolWork]) -> bool:
     return {part.pool: part.shares for part in before} == {part.pool: part.shares for part in after}
+
+
+def _minutes(metering: Sequence[MeteringRecord], start: float, end: float) -> Sequence[MeteringRecord]:
+    """The minutes, by their end, that may touch the period. Set clocks may put a few in another order: a little more is taken."""
+    first = bisect_left(metering, start - MARGIN_S, key=lambda row: row.end_unix_s)
+    last = bisect_right(metering, end + MARGIN_S, key=lambda row: row.end_unix_s)
+    return metering[first:last]
 
 
 def _share_of(row: MeteringRecord, start: float, end: float) -> float:

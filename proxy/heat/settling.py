@@ -37,6 +37,8 @@ RECHECK: Final = 4
 CATCH_UP_S: Final = 62 * 86_400.0
 # Less than this part of what a scope can draw is not judged: pumps and sleeping units drown it.
 PROOF_FLOOR: Final = 0.05
+# Control that missed so many cycles is dead, and what it said last is old.
+DEAD_CYCLES: Final = 3
 METERED: Final = frozenset({MEASURED, SUMMED})
 
 
@@ -104,6 +106,8 @@ class Settling:
         self._wall_clock = wall_clock
         self._minutes = {place.name: Minutes(place.name) for place in self.plan.places}
         self._unit_energy = UnitEnergy()
+        self._alive = (-1, 0.0)  # control's counter of cycles, and when it last moved
+        self._dead_after_s = max(LOOK_S, DEAD_CYCLES * site.heat.control_period_s)
         self._learned: dict[str, Learned] = {}
         self._curves: Mapping[str, Curve] = self.plan.site.units
         self._next: int | None = None  # the oldest period that is not closed
@@ -158,7 +162,19 @@ class Settling:
         """Take one look at the plant; completed minutes go to the ledger."""
         now_unix_s = self._wall_clock()
         images = self._fleet.image(trio.current_time())
-        looks = looks_of(self.plan, self._heat, self._meters, images, self.efficiency, self._supply_tolerance_k, now_unix_s)
+        alive = self._heat.report(now_unix_s).alive
+        if alive != self._alive[0]:
+            self._alive = alive, now_unix_s
+        looks = looks_of(
+            self.plan,
+            self._heat,
+            self._meters,
+            images,
+            self.efficiency,
+            self._supply_tolerance_k,
+            now_unix_s,
+            is_alive=now_unix_s - self._alive[1] <= self._dead_after_s,
+        )
         for name, seen in looks.items():
             for record in self._minutes[name].add(seen, now_unix_s):
                 self._ledger.record_metering(record)

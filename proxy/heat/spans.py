@@ -6,8 +6,8 @@ nothing is counted twice. It knows no meters, no database and no contract.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 import msgspec
 
@@ -174,9 +174,17 @@ def filled(line: Sequence[Span]) -> list[Span]:
     return whole
 
 
+def between(line: Sequence[Span], start: float, end: float) -> Iterator[Span]:
+    """The spans of a line (by time, without overlaps) that touch [start, end)."""
+    for span in islice(line, bisect_right(line, start, key=lambda span: span.end), None):
+        if span.start >= end:
+            return
+        yield span
+
+
 def figure(line: Sequence[Span], start: float, end: float) -> Figure:
     """The energy between two moments. A gap makes it `missing`, and says for how long; its energy is never counted as 0."""
-    parts = [span.part(max(span.start, start), min(span.end, end)) for span in line if span.end > start and span.start < end]
+    parts = [span.part(max(span.start, start), min(span.end, end)) for span in between(line, start, end)]
     covered_s = sum(part.end - part.start for part in parts)
     missing_s = end - start - covered_s
     if not parts:
@@ -189,5 +197,5 @@ def figure(line: Sequence[Span], start: float, end: float) -> Figure:
 
 def swing_w(line: Sequence[Span], start: float, end: float) -> float:
     """How much the mean power of the spans that touch [start, end) differed: a measure of the heat that may be in between."""
-    rates = [span.rate_w for span in line if span.end > start and span.start < end]
+    rates = [span.rate_w for span in between(line, start, end)]
     return max(rates) - min(rates) if rates else 0.0

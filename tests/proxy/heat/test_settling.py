@@ -54,6 +54,7 @@ class Plant:
         self.worked = 1.0  # work over what the power would make
         self.has_meter = True
         self.asked_c = 80.0
+        self.is_alive = True
         self.supply_c = 79.0
         self.heat_wh = 5_000_000.0
         self.electric_wh = 7_000_000.0
@@ -74,7 +75,17 @@ class Plant:
 
     def report(self, now_unix_s):
         fields = dict.fromkeys(Report.__struct_fields__)
-        return Report(**{**fields, "supply_asked_c": self.asked_c, "supply_c": self.supply_c})
+        return Report(
+            **{
+                **fields,
+                "alive": int(now_unix_s) if self.is_alive else 7,
+                "supply_asked_c": self.asked_c,
+                "supply_c": self.supply_c,
+            }
+        )
+
+    def site_heat(self, now_unix_s):
+        return Measured(None, "unknown")  # a meter that only sends its counter; power is control's
 
     def loop_heat(self, loop, now_unix_s):
         return Measured(None, "unknown")
@@ -108,6 +119,7 @@ class Plant:
 
 class Meters:
     def __init__(self, plant):
+        self.site_heat = plant.site_heat
         self.loop_heat = plant.loop_heat
         self.counter = plant.counter
         self._plant = plant
@@ -236,6 +248,18 @@ async def test_after_a_night_without_a_process_every_period_is_there_and_the_gap
     assert all(record.heat_wh is None and record.heat_missing_s == 900.0 for record in found[1:])
     assert [record.demand_wh for record in found[2:4]] == [10_000.0, 10_000.0]  # it was asked for all the same
     assert verify(rig.url).is_sound
+
+
+async def test_what_a_dead_control_said_last_is_not_settled(rig):
+    async with rig.process() as (ledger, settling):
+        await rig.live(ledger, settling, 300)
+        rig.plant.is_alive = False
+        rig.plant.has_meter = False
+        await rig.live(ledger, settling, 600 + CLOSE_DELAY_S + 5)
+        (site,) = await rig.periods(ledger)
+    assert site.heat_quality == "missing"
+    assert site.heat_missing_s == pytest.approx(600, abs=70)
+    assert site.demand_s == pytest.approx(300, abs=70)
 
 
 async def test_a_meter_that_comes_back_corrects_what_was_missing_by_a_revision(rig):
