@@ -11,6 +11,7 @@ import stat
 import time
 from pathlib import Path
 
+from proxy.checks.accounts import check_account_files
 from proxy.checks.report import Report
 from proxy.checks.signals import check_signal_files
 from proxy.config import SiteConfig
@@ -30,6 +31,7 @@ def check_host(config: SiteConfig, report: Report) -> None:
         if pool.tls_ca is not None:
             _authority(Path(pool.tls_ca), f"pools[{index}].tls_ca", report)
     check_signal_files(config, report)
+    check_account_files(config, report)
     _data_dir(Path(config.site.data_dir), report)
     _descriptors(config, report)
     url = config.ledger.url or ""

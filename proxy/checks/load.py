@@ -6,7 +6,9 @@ The steps: TOML syntax, shape (`shape`), units file (`units`), rules between tab
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -15,9 +17,10 @@ from proxy.checks.report import Report
 from proxy.checks.rules import check_rules
 from proxy.checks.shape import walk
 from proxy.checks.units import read_units
-from proxy.config import SiteConfig
+from proxy.config import Model, SiteConfig, Unit
 from proxy.errors import ConfigError
 
+_Account = TypeVar("_Account", Model, Unit)
 _POSITION = re.compile(r"\(at line (\d+), column (\d+)\)$")
 
 
@@ -85,6 +88,8 @@ def _absolute(config: SiteConfig, folder: Path) -> SiteConfig:
         tls_key=resolved(config.listen.tls_key),
         v2_identity=resolved(config.listen.v2_identity),
     )
+    models = {name: _with_file(model, resolved) for name, model in config.models.items()}
+    units = [_with_file(unit, resolved) for unit in config.units]
     pools = [msgspec.structs.replace(pool, tls_ca=resolved(pool.tls_ca)) for pool in config.pools]
     site = msgspec.structs.replace(config.site, data_dir=resolved(config.site.data_dir))
     mqtt, openadr, opcua = config.signals.mqtt, config.signals.openadr, config.signals.opcua
@@ -97,5 +102,19 @@ def _absolute(config: SiteConfig, folder: Path) -> SiteConfig:
         opcua=msgspec.structs.replace(opcua, certificate=resolved(opcua.certificate), key=resolved(opcua.key)),
     )
     return msgspec.structs.replace(
-        config, site=site, listen=listen, pools=pools, signals=signals, units_file=resolved(config.units_file)
+        config,
+        site=site,
+        listen=listen,
+        pools=pools,
+        signals=signals,
+        models=models,
+        units=units,
+        units_file=resolved(config.units_file),
     )
+
+
+def _with_file(table: _Account, resolved: Callable[[str | None], str | None]) -> _Account:
+    """The same model or unit, with its password file resolved where it has one: most of thousands have none."""
+    if table.api_password_file is None:
+        return table
+    return msgspec.structs.replace(table, api_password_file=resolved(table.api_password_file))

@@ -7,6 +7,7 @@ A rule may be given stand-in values for keys that were already wrong; the report
 import ipaddress
 import itertools
 
+from proxy.checks.accounts import check_accounts
 from proxy.checks.fleet import check_fleet, rated_power_w
 from proxy.checks.modbus import check_modbus
 from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
@@ -32,6 +33,7 @@ def check_rules(config: SiteConfig, report: Report) -> None:
         _api,
         _ledger,
         check_fleet,
+        check_accounts,
         check_modbus,
         check_settlement,
         check_signals,

@@ -14,6 +14,8 @@ from proxy.errors import ConfigError
 
 # The account that each family's firmware ships with.
 USUAL_USERS = {"whatsminer": "super", "braiins": "root"}
+# Families whose API takes no command without a password.
+NEEDS_PASSWORD = frozenset({"whatsminer", "braiins"})
 MAX_PASSWORD_BYTES = 256
 
 
