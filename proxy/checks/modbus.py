@@ -31,6 +31,13 @@ def check_modbus(config: SiteConfig, report: Report) -> None:
     _coverage(config, report)
 
 
+def measured_by(meter: Meter) -> frozenset[str]:
+    """The quantities a meter can be expected to give."""
+    if meter.protocol == "mbus":
+        return _PROFILES["multical"]  # it says itself what its values are; a heat meter has these
+    return _PROFILES[meter.profile] | {register.quantity for register in meter.registers}
+
+
 def _server(config: SiteConfig, report: Report) -> None:
     modbus = config.signals.modbus
     path = "signals.modbus"
@@ -126,7 +133,7 @@ def _mbus(meter: Meter, path: str, report: Report) -> None:
 def _registers(meter: Meter, path: str, report: Report) -> None:
     where = f"{path}.registers"
     report.unique(((f"{where}[{i}].quantity", each.quantity) for i, each in enumerate(meter.registers)), "read each quantity once")
-    known = _PROFILES[meter.profile] | {register.quantity for register in meter.registers}
+    known = measured_by(meter)
     if meter.profile == "custom" and not meter.registers:
         report.mistake(where, 'are missing: profile "custom" has none of its own; name each quantity with its address')
     elif meter.measures == "electricity":

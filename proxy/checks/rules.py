@@ -8,6 +8,7 @@ import ipaddress
 import itertools
 
 from proxy.checks.accounts import check_accounts
+from proxy.checks.curve import check_curve
 from proxy.checks.fleet import check_fleet, rated_power_w
 from proxy.checks.modbus import check_modbus
 from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
@@ -29,6 +30,7 @@ def check_rules(config: SiteConfig, report: Report) -> None:
         _pools,
         _vardiff,
         _heat,
+        check_curve,
         check_planner,
         _api,
         _ledger,

@@ -82,6 +82,8 @@ def allowed(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.ListType):
         item, _, _ = unwrap(kind.item_type)
         return f"a list of {'tables' if isinstance(item, inspect.StructType) else allowed(item)}" + _count(kind)
+    if isinstance(kind, inspect.TupleType):
+        return f"[{', '.join(allowed(unwrap(each)[0]) for each in kind.item_types)}]"
     return "a table"
 
 
@@ -143,6 +145,7 @@ class _Walker:
         self._checks: dict[type[inspect.Type], Callable[..., object]] = {
             inspect.StructType: self._table,
             inspect.ListType: self._list,
+            inspect.TupleType: self._tuple,
             inspect.DictType: self._named,
             inspect.StrType: self._text,
             inspect.IntType: self._number,
@@ -199,6 +202,16 @@ class _Walker:
         if not (kind.min_length or 0) <= len(value) <= (kind.max_length or len(value)):
             self._report.mistake(path, f"has {len(value)} entries; allowed: {_with(allowed(kind), description)}")
         return [self.check(each, kind.item_type, f"{path}[{index}]", description) for index, each in enumerate(value)]
+
+    def _tuple(self, value: object, kind: inspect.TupleType, path: str, description: str) -> object:
+        """A list of so many values, each with its own type, such as the [x, y] of a curve."""
+        if not isinstance(value, list):
+            return self._wrong_type(value, kind, path, description)
+        if len(value) != len(kind.item_types):
+            self._report.mistake(path, f"has {len(value)} values; allowed: {_with(allowed(kind), description)}")
+            return blank(kind)
+        pairs = enumerate(zip(value, kind.item_types, strict=True))
+        return tuple(self.check(each, of_type, f"{path}[{index}]", description) for index, (each, of_type) in pairs)
 
     def _named(self, value: object, kind: inspect.DictType, path: str, description: str) -> object:
         if not isinstance(value, dict):
@@ -271,6 +284,8 @@ def blank(kind: inspect.Type) -> object:
         return bare.cls(**{field.name: default_of(field) for field in bare.fields})
     if isinstance(bare, inspect.LiteralType):
         return bare.values[0]
+    if isinstance(bare, inspect.TupleType):
+        return tuple(blank(each) for each in bare.item_types)
     empty: dict[type[inspect.Type], Callable[[], object]] = {
         inspect.ListType: list,
         inspect.DictType: dict,

@@ -30,7 +30,8 @@ def _table(draw: st.DrawFn) -> tuple[type[msgspec.Struct], dict[str, object]]:
     required = {field.encode_name: _SCALARS for field in shape.fields if field.required}
     others = [field.encode_name for field in shape.fields if not field.required]
     chosen = draw(st.sets(st.sampled_from([*others, "unheard_of"]), max_size=3))
-    optional = {key: st.one_of(_SCALARS, st.lists(_SCALARS, max_size=2)) for key in chosen}
+    pairs = st.lists(st.lists(_SCALARS, min_size=1, max_size=3), max_size=2)
+    optional = {key: st.one_of(_SCALARS, st.lists(_SCALARS, max_size=2), pairs) for key in chosen}
     return shape.cls, draw(st.fixed_dictionaries(required | optional))
 
 
@@ -60,6 +61,18 @@ def test_a_number_that_is_not_finite_is_refused_even_without_a_range():
     pool = {"name": "a", "url": "stratum+tcp://a:1", "user": "u"}
     walk({"pools": [pool], "vardiff": {"start_difficulty": math.inf}}, SiteConfig, report)
     assert "inf is not a number" in report.problems[0]
+
+
+def test_a_pair_with_a_value_too_many_or_of_the_wrong_type_is_named():
+    report = Report(Path("site.toml"))
+    pool = {"name": "a", "url": "stratum+tcp://a:1", "user": "u"}
+    points = [[-20, 2e6], [-10, 1e6, 3], [0, "much"], 15]
+    site = walk({"pools": [pool], "heat": {"curve": {"points": points}}}, SiteConfig, report)
+    problems = "\n".join(report.problems)
+    assert "heat.curve.points[1]: has 3 values; allowed: [a number, a number]" in problems
+    assert 'heat.curve.points[2][1]: "much" is text; allowed: a number' in problems
+    assert "heat.curve.points[3]: 15 is a whole number" in problems
+    assert site.heat.curve.points[0] == (-20.0, 2e6)
 
 
 def test_the_line_of_each_key_is_found():
