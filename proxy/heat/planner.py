@@ -28,6 +28,8 @@ LAST_FACTOR = 2.0
 REAL_FACTOR = 4.0
 # A plan that takes longer than this is no plan: the next one is due.
 TIME_LIMIT_S = 30.0
+# Bounds below a milliwatt (in the LP's kilowatts) are rounding dust.
+DUST = 1e-6
 
 
 class _Layout:
@@ -213,16 +215,21 @@ def _limit_ramp(problem: Problem, layout: _Layout, k: int, rows: _Rows) -> None:
     rows.add(-step_kw, step_kw, [now, (layout.at("power", k - 1), -1.0)])
 
 
+def _without_dust(values: Floats) -> Floats:
+    """The solver fails on numbers that are almost nothing."""
+    return np.where(np.abs(values) < DUST, 0.0, values)
+
+
 def _run(columns: int, cost: Floats, lower: Floats, upper: Floats, rows: _Rows) -> tuple[Floats, Floats] | NoPlan:
     """Values of the columns and duals of the rows."""
     program = highspy.HighsLp()
     program.num_col_ = columns
     program.num_row_ = len(rows.lower)
     program.col_cost_ = cost
-    program.col_lower_ = lower
-    program.col_upper_ = upper
-    program.row_lower_ = np.array(rows.lower)
-    program.row_upper_ = np.array(rows.upper)
+    program.col_lower_ = _without_dust(lower)
+    program.col_upper_ = _without_dust(upper)
+    program.row_lower_ = _without_dust(np.array(rows.lower))
+    program.row_upper_ = _without_dust(np.array(rows.upper))
     program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
     program.a_matrix_.start_ = np.array([*rows.starts, len(rows.index)], np.int32)
     program.a_matrix_.index_ = np.array(rows.index, np.int32)

@@ -41,6 +41,10 @@ HEAT = {
     "telemetry_stale_s": 10,
     "thermal_efficiency": 1.0,
     "max_transition": 1.0,
+    "reference_tau_s": 0.5,
+    "plant_tau_s": 0.5,
+    "disturbance_tau_s": 2.0,
+    "wakes_per_min": 600.0,
 }
 
 

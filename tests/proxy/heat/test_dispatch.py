@@ -170,6 +170,8 @@ def test_no_other_plan_as_near_to_the_target_is_much_cheaper(units: list[UnitCho
 def _open_levels(unit: UnitChoice) -> list[int]:
     if unit.locked or (unit.dwells and unit.current <= unit.ceiling):
         return [unit.current]
+    if unit.current == 0 and not unit.may_wake:
+        return [0]
     first = lowest_level(unit)
     return list(range(first, unit.ceiling + 1))
 

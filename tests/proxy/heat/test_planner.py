@@ -58,6 +58,11 @@ def test_the_plan_is_the_best_of_all_paths_of_the_tank(demand_kw, prices, capaci
     assert objective(given) == pytest.approx(tried_all(demand_kw, prices, capacity, charge, content), abs=1e-6)
 
 
+def test_a_tank_that_holds_almost_nothing_is_planned_as_empty():
+    plan = planned(problem(hours([7, 7], [0.1, 0.1]), SEGMENTS, tank=tank(1.0, 1.0, 2.2e-311)))
+    assert plan.blocks[0].tank_wh is not None
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_plan_balances_and_keeps_every_limit(data):
