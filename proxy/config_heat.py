@@ -98,9 +98,13 @@ class Heat(Table, frozen=True, kw_only=True):
     reference_tau_s: Annotated[
         float, Meta(ge=0.1, le=3_600, description="how fast heat follows a new demand; longer wears the units less")
     ] = 150.0
-    plant_tau_s: Annotated[
-        float, Meta(ge=0.1, le=7_200, description="lag from power to metered heat, first guess; it is fitted while running")
-    ] = 430.0
+    plant_tau_s: Annotated[float, Meta(ge=0.1, le=7_200, description="lag from power to metered heat; 40 % off is good enough")] = (
+        430.0
+    )
+    fit_plant_tau: Annotated[
+        bool,
+        Meta(description="true: the lag is fitted while running, between 0.6 and 1.7 of plant_tau_s; needs large steps of demand"),
+    ] = False
     disturbance_tau_s: Annotated[float, Meta(ge=0.1, le=7_200, description="filter of the metered disturbance")] = 240.0
     max_lead: Annotated[float, Meta(ge=0, le=0.5, description="lead over the demand during steps, as part of capacity")] = 0.12
     reserve: Annotated[float, Meta(ge=0, le=0.5, description="head-room kept for lost units, as part of the demand")] = 0.02

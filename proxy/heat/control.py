@@ -109,6 +109,17 @@ class HeatControl:
             self._book.note(demand, answer)
         return answer
 
+    def submit_schedule(self, blocks: Sequence[HeatDemand], now_unix_s: float) -> schedule.ScheduleAccepted | DemandRefused:
+        """Judge a schedule (one block or more, in order of time) as a whole: all of it goes on the docket, or nothing."""
+        if self._book.answered(blocks[-1]) is not None:
+            return schedule.answer_to(blocks)
+        in_force = arbitrate.in_force(self._docket, now_unix_s)
+        if in_force is not None and in_force.source != blocks[0].source:
+            self._two_masters = blocks[0].source[:63], now_unix_s
+        answer = schedule.take(self._docket, self._book, self._policies.envelope, blocks, in_force, now_unix_s)
+        self._journal.schedule(blocks, answer, now_unix_s)
+        return answer
+
     def meter(self, reading: MeterReading) -> MeterAccepted | MeterRefused:
         """Believe or refuse a reading of the boundary meter."""
         answer = self.bank.take(BOUNDARY, reading, self._wall_clock())
@@ -262,7 +273,6 @@ class HeatControl:
         if not self._fleet.swept_all:
             # Half a fleet is no plant: what it draws would be taken for a fall of power, and heat would be made up for.
             self._delivery.forget()
-            self._tracking = tracker.State()
         delivered = self._delivery.advance(snapshot, self._fleet.swept_all, now_s, now_unix_s, dt_s)
         guidance = self._inputs.guidance_at(now_unix_s)
         wanted = self._wanted(ruling, delivered, guidance, dt_s)
@@ -340,7 +350,12 @@ class HeatControl:
     def _setpoint(
         self, ruling: arbitrate.Ruling, wanted: aim.Wanted, snapshot: observe.Snapshot, now_unix_s: float, dt_s: float
     ) -> tracker.Setpoint | None:
-        """The electrical set-point, or None to leave every unit as it is."""
+        """The electrical set-point, or None to leave every unit as it is.
+
+        Half a fleet has none either: reference and ramp would start from what half of it draws.
+        """
+        if not self._fleet.swept_all:
+            return None
         plant, policy = self._delivery.plant, self._policies.plant
         if ruling.power_w is not None:
             aimed = tracker.aim_at_power(self._tracking, plant, policy, ruling.power_w)

@@ -80,6 +80,7 @@ def policies_of(site: config.SiteConfig) -> Policies:
             disturbance_tau_s=heat.disturbance_tau_s,
             max_disturbance=heat.max_correction,
             capacity_w=capacity_w,
+            fits_tau=heat.fit_plant_tau,
         ),
         tracking=tracker.Policy(
             reference_tau_s=heat.reference_tau_s,

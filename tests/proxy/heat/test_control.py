@@ -303,6 +303,20 @@ def test_nothing_is_commanded_before_the_fleet_was_seen_once(rig: Make) -> None:
     assert site.fleet.commands != []
 
 
+def test_a_restart_leads_to_nothing_when_the_whole_fleet_is_seen_at_last(rig: Make) -> None:
+    site = rig(200)
+    site.ask(1_400_000.0)
+    site.run(3_600)
+    count = len(site.fleet.commands)
+    site.restart()
+    site.fleet.swept_all = False
+    site.run(60)
+    site.fleet.swept_all = True
+    powers = site.run(600)
+    assert len(site.fleet.commands) - count <= 2
+    assert all(power_w == pytest.approx(powers[0], rel=0.004) for power_w in powers)
+
+
 def test_after_a_restart_an_old_demand_cannot_be_replayed(rig: Make) -> None:
     site = rig(4)
     first = site.demand(10_000.0)

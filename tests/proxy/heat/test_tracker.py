@@ -1,5 +1,6 @@
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +41,33 @@ def test_the_first_aim_is_the_power_the_plant_already_has() -> None:
     model.advance(plant, PLANT, 600_000.0, 500_000.0, 0.0)
     aim = tracker.aim_at_heat(State(), POLICY, plant, PLANT, 500_000.0, None, 0.0)
     assert aim.power_w == pytest.approx(600_000.0)
+
+
+def test_nothing_is_learned_from_a_meter_that_is_under_suspicion() -> None:
+    plant = model.start(PLANT)
+    for k in range(200):
+        model.advance(plant, PLANT, 600_000.0, 560_000.0, 20.0 if k else 0.0)
+    before = plant.disturbance_w, plant.factor
+    model.advance(plant, PLANT, 600_000.0, 400_000.0, 20.0)
+    assert plant.apart_s == 20.0
+    assert not plant.is_apart
+    assert (plant.disturbance_w, plant.factor) == before
+    model.advance(plant, PLANT, 600_000.0, 561_000.0, 20.0)
+    assert plant.apart_s == 0.0
+    assert (plant.disturbance_w, plant.factor) != before
+
+
+@pytest.mark.parametrize("true_tau_s", [60.0, 430.0, 4_000.0])
+@pytest.mark.parametrize("fits_tau", [False, True])
+def test_the_lag_is_fitted_only_where_that_is_asked_for_and_within_bounds(true_tau_s: float, fits_tau: bool) -> None:
+    policy = msgspec.structs.replace(PLANT, fits_tau=fits_tau)
+    plant, heat_w = model.start(policy), 570_000.0
+    for k in range(2_000):
+        power_w = 600_000.0 + (60_000.0 if k // 90 % 2 else 0.0)
+        heat_w += (0.95 * power_w - heat_w) * model.gain(20.0, true_tau_s)
+        model.advance(plant, policy, power_w, heat_w, 20.0)
+        assert 0.59 * 430.0 <= plant.tau_s <= 1.69 * 430.0
+    assert (plant.tau_s == 430.0) is (not fits_tau or true_tau_s == 430.0)
 
 
 def test_the_lead_keeps_its_clamp() -> None:
