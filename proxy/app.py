@@ -36,6 +36,7 @@ from proxy.telemetry.log import configure
 from proxy.units.drivers.base import Connect
 from proxy.units.drivers.link import connect_tcp
 from proxy.units.fleet import Fleet
+from proxy.units.inventory import spread_over_loops
 from proxy.upstream.pool import Pool, make_tls_context
 from proxy.web import server as web
 from proxy.work import vardiff
@@ -114,7 +115,7 @@ class App:
         self.assigner = Assigner(
             self.router,
             self.pools,
-            order=[unit.id for unit in config.units],
+            order=spread_over_loops(config.units),
             preferred={unit.id: unit.pool for unit in config.units if unit.pool is not None},
             events=self.events,
             clock=clock,

@@ -12,6 +12,15 @@ from proxy.events import EventLog
 MAX_CONFLICTS = 1_000
 
 
+def spread_over_loops(units: Iterable[config.Unit]) -> list[str]:
+    """Unit ids in an order of which any stretch takes its part of every loop: who moves by stretches never moves a loop whole."""
+    loops: dict[str, list[str]] = {}
+    for unit in units:
+        loops.setdefault(unit.loop, []).append(unit.id)
+    placed = [((k + 0.5) / len(ids), unit_id) for ids in loops.values() for k, unit_id in enumerate(ids)]
+    return [unit_id for _, unit_id in sorted(placed, key=lambda entry: entry[0])]
+
+
 class Inventory:
     """All units of the site. Look-ups are exact first; worker names also without account prefix and without regard to case."""
 

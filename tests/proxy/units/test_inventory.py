@@ -4,7 +4,7 @@ import pytest
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.units.inventory import MAX_CONFLICTS, Inventory
+from proxy.units.inventory import MAX_CONFLICTS, Inventory, spread_over_loops
 
 
 def unit(unit_id, address, worker=None):
@@ -116,3 +116,18 @@ def test_it_lists_its_units(inventory):
     assert [one.id for one in inventory.units()] == ["a1", "a2", "a3"]
     assert inventory.by_id("a2").worker == "Rig.Two"
     assert inventory.by_id("zz") is None
+
+
+@pytest.mark.parametrize("part", [0.25, 0.5, 0.75])
+def test_any_stretch_of_the_fleet_takes_its_part_of_every_loop(part: float) -> None:
+    sizes = {"a": 40, "b": 12, "c": 4}
+    units = [
+        config.Unit(id=f"{loop}{k}", address=f"10.0.{ord(loop)}.{k}", model="m", loop=loop)
+        for loop, size in sizes.items()
+        for k in range(size)
+    ]
+    order = spread_over_loops(units)
+    assert sorted(order) == sorted(unit.id for unit in units)
+    first = order[: round(part * len(order))]
+    for loop, size in sizes.items():
+        assert abs(sum(unit_id[0] == loop for unit_id in first) - part * size) <= 1
