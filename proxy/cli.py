@@ -304,6 +304,83 @@ def settle(
     return 0
 
 
+@app.command
+def profile_unit(
+    address: Annotated[str, Parameter(name="ADDRESS", help="IP address of the machine's API.", show_default=False)],
+    /,
+    *,
+    driver: Literal["avalon", "whatsminer", "braiins", "luxos", "axeos"],
+    levels: str,
+    port: int | None = None,
+    user: str | None = None,
+    password_file: Path | None = None,
+    setting_command: Literal["worklevel", "workmode"] = "worklevel",
+    wake: Literal["softon", "reboot"] = "softon",
+    change_reboots: Annotated[bool, Parameter(negative=())] = False,
+    sleep: bool = True,
+    patience: float = 1_200.0,
+    name: str | None = None,
+    out: Path | None = None,
+    yes: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Record how one machine follows commands, and write it as a model for the site file: watts, hashes, delays, ramps, reboots.
+
+    It is set to each level, then put to sleep and woken, and brought back to the level it had, also after Ctrl-C. Asks first.
+
+    Example: `thermostratum profile-unit 10.20.1.7 --driver avalon --levels 0,1,2 --out a1566ha.toml`
+
+    Parameters
+    ----------
+    driver
+        The family of its API.
+    levels
+        What the driver sends for each level, by rising power: worklevels, per cent, watts or MHz (with axeos also 490@1150: MHz and
+        core millivolts). Its present setting must be one of them.
+    port
+        Of its API, where it is not the usual one.
+    user
+        Account of its API, where it is not the usual one.
+    password_file
+        File of mode 0600 with the account's password, for whatsminer and braiins.
+    setting_command
+        Avalon: the command that sets a level.
+    wake
+        Avalon: how it comes back from sleep.
+    change_reboots
+        Its firmware applies a level only when it restarts: send a reboot with each change.
+    sleep
+        Put it to sleep and wake it too.
+    patience
+        Seconds that one change may take to settle.
+    name
+        Of the model. Default: what the machine calls itself.
+    out
+        The file to write, which must not exist. Default: standard output.
+    yes
+        Do not ask.
+    """
+    from proxy.commands import profile_unit as command
+    from proxy.units.profile import Plan
+
+    if not 120 <= patience <= 3_600:
+        raise CliError("--patience must be 120 to 3600 seconds")
+    account = {} if user is None else {"api_user": user}
+    if password_file is not None:
+        account["api_password_file"] = str(password_file.absolute())
+    plan = Plan(
+        driver=driver,
+        settings=command.parse_settings(levels),
+        setting_command=setting_command,
+        wake=wake,
+        change_reboots=change_reboots,
+        with_sleep=sleep,
+        patience_s=patience,
+    )
+    request = command.Request(address=address, port=port, plan=plan, account=account, name=name, out=out)
+    command.profile_unit(request, is_agreed=yes)
+    return 0
+
+
 @ledger.command
 def verify(
     source: Annotated[str, Parameter(name="SITE", help="The site file, or the SQLAlchemy URL of a ledger.", show_default=False)], /

@@ -13,13 +13,14 @@ from protocol.v2.identity import ServerIdentity
 from proxy import config
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
-from proxy.heat.demand import DemandAccepted, HeatDemand, MeterAccepted, MeterReading
+from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, MeterAccepted, MeterReading
 from proxy.heat.forecast import ForecastRefused, ForecastTaken, Sent, TankReading, TankTaken
 from proxy.heat.outlook import Outlook
 from proxy.heat.proof import SharePower, effective_shares
 from proxy.heat.settling import Settling
 from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
+from proxy.heat.signals.schedules import decode_schedule
 from proxy.heat.totals import SettlementDocument, scopes, totals
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.records import HASHES_PER_DIFFICULTY, AuditRecord
@@ -147,6 +148,34 @@ class LiveSite:
         self._audit(actor, "heat.demand", "site", "refused", answer.reason)
         return answer.code, answer
 
+    def put_schedule(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """See Site."""
+        now_unix_s = self._wall_clock()
+        blocks = decode_schedule(body, actor, now_unix_s)
+        answer = blocks if isinstance(blocks, DemandRefused) else self._heat.submit_schedule(blocks, now_unix_s)
+        if not isinstance(answer, DemandRefused):
+            return 200, answer
+        self._audit(actor, "heat.schedule", "site", "refused", answer.reason)
+        return answer.code, answer
+
+    def set_outdoor(self, outdoor_c: float, actor: str) -> str | None:
+        """See Site."""
+        problem = self._heat.set_outdoor(outdoor_c, actor, self._wall_clock())
+        if problem is not None:
+            self._audit(actor, "heat.outdoor", "site", "refused", problem)
+        return problem
+
+    def set_stop(self, stop: bool, actor: str) -> None:
+        """See Site."""
+        self._heat.set_emergency_stop(stop, actor)
+        self._audit(actor, "heat.stop", "site", "held" if stop else "released", "done")
+
+    def acknowledge_alarms(self, actor: str) -> list[str]:
+        """See Site."""
+        names = self._heat.acknowledge_alarms(actor)
+        self._audit(actor, "heat.acknowledge", "site", ", ".join(names), "done")
+        return names
+
     def push_meter(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         """See Site."""
         reading = decode_meter(body)
@@ -213,6 +242,12 @@ class LiveSite:
         """See Site."""
         problem = self._fleet.accept_serial(unit_id)
         self._audit(actor, "unit.accept_serial", unit_id, "", problem or "done")
+        return problem
+
+    def clear_fault(self, unit_id: str, actor: str) -> str | None:
+        """See Site."""
+        problem = self._fleet.clear_fault(unit_id)
+        self._audit(actor, "unit.clear_fault", unit_id, "", problem or "done")
         return problem
 
     async def reload(self, actor: str) -> list[str]:

@@ -15,7 +15,7 @@ import trio
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.heat import aim, arbitrate, curve, interlocks, observe, planning, reporting, tracker, wear
+from proxy.heat import aim, arbitrate, curve, interlocks, observe, planning, reporting, schedule, tracker, wear
 from proxy.heat.acting import FleetPort, Hands
 from proxy.heat.alarms import Alarms
 from proxy.heat.delivery import Delivered, Delivery

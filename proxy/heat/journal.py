@@ -1,6 +1,6 @@
 """What heat control leaves behind: demands, decisions, commands and energies, in the ledger and (for people) as events.
 
-It decides nothing and reads back only what the next run of the process must know: the newest demand of every source.
+It decides nothing and reads back only what the next run of the process must know: demands.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +13,7 @@ from proxy.heat import arbitrate
 from proxy.heat.delivery import Delivered
 from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, check_finite
 from proxy.heat.energy import Meter, Powers
+from proxy.heat.schedule import ScheduleAccepted, ahead
 from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
 from proxy.units.unit import UnitImage
 
@@ -26,6 +27,10 @@ class LedgerPort(Protocol):
     def record_energy(self, record: EnergyRecord) -> bool: ...
     def newest_demands(self) -> dict[str, DemandRecord]:
         """The newest accepted demand of every source, over restarts, expired ones too."""
+        ...
+
+    def planned_demands(self) -> list[DemandRecord]:
+        """Accepted demands of earlier runs that had not expired when this one began, oldest first."""
         ...
 
 
@@ -77,8 +82,15 @@ class Journal:
         self.heat_wh = 0.0
 
     def demands(self) -> list[HeatDemand]:
-        """The newest accepted demand of every source, from earlier runs."""
-        return [_demand_of(record) for record in self._ledger.newest_demands().values()]
+        """From earlier runs: what was planned ahead, and the newest accepted demand of every source; in the order of sending."""
+        newest = self._ledger.newest_demands()
+        planned = [
+            record
+            for record in self._ledger.planned_demands()
+            if record.source not in newest or record.epoch >= newest[record.source].epoch
+        ]
+        every = dict.fromkeys(_demand_of(record) for record in (*planned, *newest.values()))
+        return sorted(every, key=lambda demand: demand.order)
 
     def demand(self, demand: HeatDemand, answer: DemandAccepted | DemandRefused) -> None:
         """Record a demand and what became of it."""
@@ -96,6 +108,18 @@ class Journal:
             )
         else:
             self._events.publish("heat.demand_refused", "warning", source=demand.source, sequence=demand.sequence, reason=refusal)
+
+    def schedule(self, blocks: Sequence[HeatDemand], answer: ScheduleAccepted | DemandRefused, now_unix_s: float) -> None:
+        """Record a schedule: each block that lies ahead where it was taken, else one row with the reason. One event either way."""
+        first, refusal = blocks[0], answer.reason if isinstance(answer, DemandRefused) else None
+        if refusal is not None:
+            if check_finite(first) is None:
+                self._ledger.record_demand(_demand_record(first, refusal))
+            self._events.publish("heat.schedule_refused", "warning", source=first.source, sequence=first.sequence, reason=refusal)
+            return
+        for block in ahead(blocks, now_unix_s):
+            self._ledger.record_demand(_demand_record(block, None))
+        self._events.publish("heat.schedule_accepted", source=first.source, sequence=first.sequence, blocks=len(blocks))
 
     def command(self, image: UnitImage, before: int | None, to: int, reason: str, refusal: str | None) -> None:
         """Record a command and what the fleet said to it."""

@@ -235,6 +235,10 @@ class Ledger:
         """The newest accepted demand of each source, expired ones too: what a replayed command is measured against."""
         return dict(self._demands)
 
+    def planned_demands(self) -> list[DemandRecord]:
+        """Accepted demands of earlier runs that had not expired when this one began, oldest first."""
+        return list(self.start.planned)
+
     async def flush(self) -> bool:
         """Wait until everything recorded before is durable. False: degraded, it is not (it may become so later)."""
         self._push_rejections()

@@ -13,6 +13,9 @@ from proxy.ledger.retention import rolled_through
 
 RESTART = "restart"  # the answer, if there was one, came while we were down
 
+# Demands ahead that are read back: more than may wait, for a few senders.
+MAX_PLANNED = 512
+
 
 class RunStart(msgspec.Struct, frozen=True):
     """This run's place in the ledger, and what the last ones left."""
@@ -22,6 +25,7 @@ class RunStart(msgspec.Struct, frozen=True):
     in_doubt: int  # shares sent by earlier runs whose answer will never be known
     was_clean: bool  # the run before ended by itself; True when there was none
     demands: dict[str, DemandRecord]  # newest accepted demand of each source, expired ones too
+    planned: list[DemandRecord]  # accepted demands that have not expired, oldest first
 
 
 def begin_run(conn: Connection, version: str, now_unix_s: float) -> RunStart:
@@ -54,7 +58,9 @@ def begin_run(conn: Connection, version: str, now_unix_s: float) -> RunStart:
             )
         ).inserted_primary_key
         assert run_id is not None
-        return RunStart(int(run_id[0]), first_share_id, in_doubt, unclean == 0, _newest_demands(conn))
+        return RunStart(
+            int(run_id[0]), first_share_id, in_doubt, unclean == 0, _newest_demands(conn), _planned_demands(conn, now_unix_s)
+        )
 
 
 def end_run(conn: Connection, run_id: int, now_unix_s: float) -> None:
@@ -78,3 +84,10 @@ def _newest_demands(conn: Connection) -> dict[str, DemandRecord]:
     newest = select(func.max(demand.c.demand_id)).where(demand.c.accepted).group_by(demand.c.source)
     rows = conn.execute(select(demand).where(demand.c.demand_id.in_(newest)).order_by(demand.c.demand_id))
     return {row.source: demand_of(row) for row in rows}
+
+
+def _planned_demands(conn: Connection, now_unix_s: float) -> list[DemandRecord]:
+    demand = schema.demand
+    is_ahead = sa.and_(demand.c.accepted, demand.c.valid_until_unix_s > now_unix_s)
+    rows = conn.execute(select(demand).where(is_ahead).order_by(demand.c.demand_id.desc()).limit(MAX_PLANNED)).all()
+    return [demand_of(row) for row in reversed(rows)]

@@ -27,6 +27,8 @@ MAX_REMEMBERED_WRITES = 1_000
 IDLE_OVER_SLEEP = 3.0
 # A chip is this much above the water that leaves, at nominal power.
 CHIP_OVER_OUTLET_K = 15.0
+# Nothing jumps, whatever was recorded by looking every other second.
+LEAST_RAMP_S = 0.1
 # Boards hash nothing below this part of the lowest level's power.
 DARK_PART = 0.3
 
@@ -55,19 +57,20 @@ class SimDeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_model(cls, model: config.Model, *, time_scale: float = 1.0) -> Self:
-        """A machine that keeps what `model` promises: settled within settle_s, awake within wake_s.
+        """A machine that keeps what `model` promises: settled within settle_s, awake within wake_s, as slow as was recorded.
 
         `time_scale` divides the lags that the model does not name; settle_s and wake_s are taken as they are.
         """
+        delay_s = model.change_delay_s
         return cls(
             levels=tuple(model.levels),
             sleep_power_w=model.sleep_power_w,
             setting_command=model.setting_command,
             wake=model.wake,
             change_reboots=model.change_reboots,
-            ramp_up_s=0.6 * model.settle_s,
-            ramp_down_s=model.settle_s / 14.0,
-            change_delay_s=(model.settle_s / 80.0, model.settle_s / 12.0),
+            ramp_up_s=0.6 * model.settle_s if model.ramp_up_s is None else max(model.ramp_up_s, LEAST_RAMP_S),
+            ramp_down_s=model.settle_s / 14.0 if model.ramp_down_s is None else max(model.ramp_down_s, LEAST_RAMP_S),
+            change_delay_s=(model.settle_s / 80.0, model.settle_s / 12.0) if delay_s is None else (delay_s, delay_s),
             wake_delay_s=(0.4 * model.wake_s, 0.8 * model.wake_s),
             silent_s=0.1 * model.wake_s,
             heat_lag_s=30.0 / time_scale,

@@ -189,6 +189,20 @@ async def post_accept_serial(request: Request[Any, Any, State], web: Web, unit_i
 
 
 @post(
+    "/api/v1/units/{unit_id:str}/clear-fault",
+    **OPERATE,
+    status_code=200,
+    responses=documented(401, 403, 404, 409, 429),
+    tags=["units"],
+    summary="Clear a unit's fault",
+)
+async def post_clear_fault(request: Request[Any, Any, State], web: Web, unit_id: UnitId) -> Done:
+    """Somebody has dealt with it: the unit is taken as it is found next. A fault that is still there comes back."""
+    _require_unit(web, unit_id)
+    return _taken(unit_id, web.site.clear_fault(unit_id, actor_name(request)), "fault cleared")
+
+
+@post(
     "/api/v1/reload",
     **OPERATE,
     status_code=200,
@@ -205,4 +219,4 @@ async def post_reload(request: Request[Any, Any, State], web: Web) -> Reloaded:
     return Reloaded(actor)
 
 
-HANDLERS = [put_demand, put_meter, put_limit, put_service, put_level, post_accept_serial, post_reload]
+HANDLERS = [put_demand, put_meter, put_limit, put_service, put_level, post_accept_serial, post_clear_fault, post_reload]

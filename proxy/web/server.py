@@ -16,7 +16,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from proxy.errors import ConfigError
-from proxy.web import controls, pages, planning, reads, settlement
+from proxy.web import controls, heat_controls, pages, planning, reads, settlement
 from proxy.web.auth import Access, Guard
 from proxy.web.context import WebContext
 from proxy.web.history import sample_of
@@ -43,6 +43,7 @@ def build_app(web: WebContext) -> Litestar:
         route_handlers=[
             *reads.HANDLERS,
             *controls.HANDLERS,
+            *heat_controls.HANDLERS,
             *planning.HANDLERS,
             *settlement.HANDLERS,
             *pages.HANDLERS,

@@ -39,6 +39,22 @@ class Site(Protocol):
         """Judge and maybe take a heat demand. HTTP status and the answer; from 400 up, the answer has `reason` and `remedy`."""
         ...
 
+    def put_schedule(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        """Judge and maybe take a schedule of demands, all of it or nothing; answers like `submit_demand`."""
+        ...
+
+    def set_outdoor(self, outdoor_c: float, actor: str) -> str | None:
+        """Take an outdoor temperature for the heat curve. None when believed, else why not."""
+        ...
+
+    def set_stop(self, stop: bool, actor: str) -> None:
+        """Put everything to sleep, or take this actor's stop back; others' stops stay."""
+        ...
+
+    def acknowledge_alarms(self, actor: str) -> list[str]:
+        """Forget latched alarms that are over and let locked loops come back. The names of what was acknowledged."""
+        ...
+
     def push_meter(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         """Judge and maybe take a reading of the heat meter; answers like `submit_demand`."""
         ...
@@ -73,6 +89,10 @@ class Site(Protocol):
 
     def accept_serial(self, unit_id: str, actor: str) -> str | None:
         """Accept that another machine now stands where this unit was. None when done, else why not."""
+        ...
+
+    def clear_fault(self, unit_id: str, actor: str) -> str | None:
+        """Somebody has dealt with a unit's fault: it is taken as it is found next. None when done, else why not."""
         ...
 
     def health(self) -> list[str]:

@@ -73,8 +73,8 @@ def decode_prices(body: bytes, now_unix_s: float) -> Sent | ForecastRefused:
     if sent.electricity_per_kwh is msgspec.UNSET and sent.work_per_th_day is msgspec.UNSET:
         return ForecastRefused(422, "there is no price in it", "send electricity_per_kwh, work_per_th_day or both")
     return Sent(
-        issued_unix_s=now_unix_s if sent.issued_at is None else _unix_s(sent.issued_at),
-        valid_until_unix_s=None if sent.valid_until is None else _unix_s(sent.valid_until),
+        issued_unix_s=now_unix_s if sent.issued_at is None else unix_s(sent.issued_at),
+        valid_until_unix_s=None if sent.valid_until is None else unix_s(sent.valid_until),
         electricity_per_kwh=_series(sent.electricity_per_kwh),
         work_per_th_day=_series(sent.work_per_th_day),
     )
@@ -88,8 +88,8 @@ def decode_forecast(body: bytes, now_unix_s: float) -> Sent | ForecastRefused:
     if sent.demand_kw is msgspec.UNSET and sent.outdoor_c is msgspec.UNSET:
         return ForecastRefused(422, "there is no forecast in it", "send demand_kw, outdoor_c or both")
     return Sent(
-        issued_unix_s=now_unix_s if sent.issued_at is None else _unix_s(sent.issued_at),
-        valid_until_unix_s=None if sent.valid_until is None else _unix_s(sent.valid_until),
+        issued_unix_s=now_unix_s if sent.issued_at is None else unix_s(sent.issued_at),
+        valid_until_unix_s=None if sent.valid_until is None else unix_s(sent.valid_until),
         demand_w=_series(sent.demand_kw, scale=1000.0),
         outdoor_c=_series(sent.outdoor_c),
     )
@@ -100,7 +100,7 @@ def decode_tank(body: bytes, now_unix_s: float) -> TankReading | ForecastRefused
     sent = _decoded(_TANK, body)
     if isinstance(sent, ForecastRefused):
         return sent
-    return TankReading(now_unix_s if sent.at is None else _unix_s(sent.at), sent.content_kwh * 1000)
+    return TankReading(now_unix_s if sent.at is None else unix_s(sent.at), sent.content_kwh * 1000)
 
 
 def _decoded(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body | ForecastRefused:
@@ -129,7 +129,8 @@ def _no_constant(name: str) -> NoReturn:
     raise _RefusedError(f"a number is {name}")
 
 
-def _unix_s(moment: datetime.datetime | float) -> float:
+def unix_s(moment: datetime.datetime | float) -> float:
+    """A decoded time as seconds since 1970."""
     return moment.timestamp() if isinstance(moment, datetime.datetime) else moment
 
 
@@ -140,4 +141,4 @@ def _series(sent: SeriesBody | msgspec.UnsetType | None, scale: float = 1.0) -> 
     if sent is None:
         return _NOTHING
     values = tuple(None if value is None else value * scale for value in sent.values)
-    return Series(_unix_s(sent.start), sent.step_s, values)
+    return Series(unix_s(sent.start), sent.step_s, values)

@@ -22,7 +22,8 @@ from proxy.heat.demand import DemandRefused, HeatDemand, MeterReading, MeterRefu
 MAX_BODY_BYTES = 4_096
 # A number of seconds this large is the year 5138: somebody sent milliseconds.
 MAX_UNIX_S = 1e11
-_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,62}")
+SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,62}")
+SOURCE_REMEDY = "1 to 63 letters, digits and _ . : @ -, the first a letter or digit"
 _FIELDS = (
     "known fields: source, epoch, sequence, issued_at, valid_from, valid_until or validity_s, power_kw, supply_c, ramp_kw_per_min; "
     "sequence, power_kw or supply_c, and one of valid_until and validity_s are needed"
@@ -60,7 +61,7 @@ def decode_demand(body: bytes, source: str, now_unix_s: float) -> HeatDemand | D
 
     Relative and missing times count from `now_unix_s`. Never raises for any bytes.
     """
-    problem = _problem_of(body)
+    problem = problem_of(body)
     if problem is not None:
         return DemandRefused(400, *problem)
     try:
@@ -70,8 +71,8 @@ def decode_demand(body: bytes, source: str, now_unix_s: float) -> HeatDemand | D
     if sent.power_kw is None and sent.supply_c is None:
         return DemandRefused(400, "the body asks for nothing: power_kw and supply_c are both missing", _FIELDS)
     name = source if sent.source is None else sent.source
-    if _SOURCE.fullmatch(name) is None:
-        return DemandRefused(422, "source is not a name", "1 to 63 letters, digits and _ . : @ -, the first a letter or digit")
+    if SOURCE.fullmatch(name) is None:
+        return DemandRefused(422, "source is not a name", SOURCE_REMEDY)
     try:
         issued = _unix_s("issued_at", sent.issued_at, now_unix_s)
         start = _unix_s("valid_from", sent.valid_from, now_unix_s)
@@ -94,7 +95,7 @@ def decode_demand(body: bytes, source: str, now_unix_s: float) -> HeatDemand | D
 
 def decode_meter(body: bytes) -> MeterReading | MeterRefused:
     """Turn a body into a meter reading, or say what is wrong with it. Never raises for any bytes."""
-    problem = _problem_of(body)
+    problem = problem_of(body)
     if problem is not None:
         return MeterRefused(400, *problem)
     try:
@@ -107,10 +108,10 @@ _BODY = msgspec.json.Decoder(_Body)
 _METER = msgspec.json.Decoder(MeterReading)
 
 
-def _problem_of(body: bytes) -> tuple[str, str] | None:
+def problem_of(body: bytes, most_bytes: int = MAX_BODY_BYTES) -> tuple[str, str] | None:
     """What is wrong with the JSON itself: reason and remedy."""
-    if len(body) > MAX_BODY_BYTES:
-        return f"the body is {len(body)} bytes long", f"at most {MAX_BODY_BYTES} bytes"
+    if len(body) > most_bytes:
+        return f"the body is {len(body)} bytes long", f"at most {most_bytes} bytes"
     try:
         json.loads(body, object_pairs_hook=_once, parse_constant=_no_constant)
     except _Refused as error:

@@ -50,3 +50,7 @@ class Books:
     def newest_demands(self) -> dict[str, DemandRecord]:
         """The newest accepted demand of every source."""
         return dict(self.demands)
+
+    def planned_demands(self) -> list[DemandRecord]:
+        """None: a twin has no earlier run."""
+        return []

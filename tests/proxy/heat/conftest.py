@@ -204,6 +204,9 @@ class TestLedger:
     def newest_demands(self) -> dict[str, DemandRecord]:
         return dict(self._newest)
 
+    def planned_demands(self) -> list[DemandRecord]:
+        return [record for record in self.demands if record.accepted]
+
 
 class Rig:
     """Control and plant on one virtual clock; wall time is START_UNIX_S + the monotonic time."""

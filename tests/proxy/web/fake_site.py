@@ -13,8 +13,10 @@ from proxy.events import EventLog
 from proxy.heat.demand import DemandAccepted, DemandRefused, MeterAccepted, MeterRefused
 from proxy.heat.forecast import ForecastRefused, Forecasts, ForecastTaken, Limits, Sent, TankReading, TankTaken
 from proxy.heat.plan import Plan
+from proxy.heat.schedule import answer_to
 from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
+from proxy.heat.signals.schedules import decode_schedule
 from proxy.heat.totals import SettlementDocument, scopes, totals
 from proxy.views import HeatView, MeterView, PlanBlocks, PlanView, PoolView, SettlementView, ShareTotals, SiteView, UnitView
 from tests.support.plans import fake_plan
@@ -298,6 +300,24 @@ class FakeSite:
             demand.source, demand.epoch, demand.sequence, demand.power_w, now, demand.valid_until_unix_s, "live"
         )
 
+    def put_schedule(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
+        blocks = decode_schedule(body, actor, self._clock())
+        if isinstance(blocks, DemandRefused):
+            return blocks.code, blocks
+        self.actions.append((f"schedule {len(blocks)}", actor))
+        return 200, answer_to(blocks)
+
+    def set_outdoor(self, outdoor_c: float, actor: str) -> str | None:
+        self.actions.append((f"outdoor {outdoor_c:g}", actor))
+        return self.refusal
+
+    def set_stop(self, stop: bool, actor: str) -> None:
+        self.actions.append((f"stop {stop}", actor))
+
+    def acknowledge_alarms(self, actor: str) -> list[str]:
+        self.actions.append(("acknowledge", actor))
+        return list(self.alarms)
+
     def push_meter(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         reading = decode_meter(body)
         if isinstance(reading, MeterRefused):
@@ -340,6 +360,10 @@ class FakeSite:
 
     def accept_serial(self, unit_id: str, actor: str) -> str | None:
         self.actions.append((f"serial {unit_id}", actor))
+        return self.refusal
+
+    def clear_fault(self, unit_id: str, actor: str) -> str | None:
+        self.actions.append((f"fault {unit_id}", actor))
         return self.refusal
 
     def health(self) -> list[str]:

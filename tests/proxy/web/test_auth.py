@@ -10,6 +10,7 @@ from tests.proxy.web.serving import Clock, bearer, local_client
 
 UNIT = "/api/v1/units/loop-1-r1-s01"
 DEMAND = '{"sequence": 99, "power_kw": 1000, "validity_s": 900}'
+SCHEDULE = '{"sequence": 99, "start": 1790000000, "power_kw": [1000, 1100]}'
 METER = '{"at_unix_s": 1790000000, "heat_w": 1000}'
 
 # (method, path of the route, path to call, body): access
@@ -31,6 +32,10 @@ ROUTES: dict[tuple[str, str, str, str], Access] = {
     ("GET", "/metrics", "/metrics", ""): Access.READ,
     ("GET", "/events", "/events", ""): Access.READ,
     ("PUT", "/api/v1/heat/demand", "/api/v1/heat/demand", DEMAND): Access.DEMAND,
+    ("PUT", "/api/v1/heat/schedule", "/api/v1/heat/schedule", SCHEDULE): Access.DEMAND,
+    ("PUT", "/api/v1/heat/outdoor", "/api/v1/heat/outdoor", '{"outdoor_c": -8.5}'): Access.DEMAND,
+    ("PUT", "/api/v1/heat/stop", "/api/v1/heat/stop", '{"stop": true}'): Access.DEMAND,
+    ("POST", "/api/v1/heat/alarms/acknowledge", "/api/v1/heat/alarms/acknowledge", ""): Access.OPERATE,
     ("PUT", "/api/v1/heat/meter", "/api/v1/heat/meter", METER): Access.DEMAND,
     ("PUT", "/api/v1/prices", "/api/v1/prices", '{"electricity_per_kwh": null}'): Access.OPERATE,
     ("PUT", "/api/v1/heat/forecast", "/api/v1/heat/forecast", '{"demand_kw": null}'): Access.DEMAND,
@@ -41,6 +46,7 @@ ROUTES: dict[tuple[str, str, str, str], Access] = {
     ("PUT", "/api/v1/units/{unit_id:str}/service", f"{UNIT}/service", '{"in_service": true}'): Access.OPERATE,
     ("PUT", "/api/v1/units/{unit_id:str}/level", f"{UNIT}/level", '{"level": 1}'): Access.OPERATE,
     ("POST", "/api/v1/units/{unit_id:str}/accept-serial", f"{UNIT}/accept-serial", ""): Access.OPERATE,
+    ("POST", "/api/v1/units/{unit_id:str}/clear-fault", f"{UNIT}/clear-fault", ""): Access.OPERATE,
     ("POST", "/api/v1/reload", "/api/v1/reload", ""): Access.OPERATE,
 }
 ALLOWED = {
