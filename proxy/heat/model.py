@@ -1,17 +1,17 @@
 """The plant between the units and the heat meter: one lag, one efficiency, and what the meter sees beyond both (the disturbance).
 
 Heat made now is seen by the meter minutes later. The model says what the meter should show, so that the tracker can lead, and only
-what the model does not explain is corrected: d = LP(meter - model). Nothing is integrated, so nothing winds up. The efficiency follows
-slowly; the lag is fitted only where the site file asks for it, by letting several lags predict at once. Pure. It sees the whole site,
-no loop.
+what the model does not explain is corrected: d = LP(meter - model). Nothing is integrated, so nothing winds up. The efficiency
+follows slowly; the lag is fitted only where the site file asks for it, by letting several lags predict at once. Pure. It sees the
+whole site, no loop.
 """
 
 import math
 
 import msgspec
 
-# Lags that predict side by side, as powers of two of the configured one: 0.6 to 1.7 of it, and no fit ever leaves that. Further away a
-# fit is more likely wrong than the plant is strange: under good control the meter hardly moves, and slow errors look like a long lag.
+# Lags that predict side by side, as powers of two of the configured one: 0.6 to 1.7 of it, and no fit ever leaves that. Further
+# away a fit is more likely wrong than the plant is strange: under good control slow errors look like a long lag.
 _EXPONENTS = tuple(k / 4 for k in range(-3, 4))
 # A lag shows only in a change: below this spread between the candidates' predictions (part of capacity) nothing is learned.
 EXCITED = 0.01

@@ -1,21 +1,18 @@
-"""The fleet in one cycle: what each unit was told, what it draws, what it will draw, and which units are dark.
+"""The fleet in one cycle: what each unit was told, what it draws, what it will draw, and which are dark (by silence.py).
 
 What the levels' nameplate promises is corrected by a filtered *ratio* of measured to nameplate power over settled units, not by an
 integral of error: it cannot wind up, and a plant that cannot follow does not move it. Pure. What power the fleet should have is the
 tracker's business, which units move is dispatch's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from proxy.heat import silence
 from proxy.heat.model import gain
 from proxy.units.unit import UnitImage, UnitState
 
-# A unit unseen for so long is taken for dark and replaced by others: a switch restart is shorter, a dead unit is longer.
-UNSEEN_S = 300.0
-# More of the fleet than this does not die at once: the network did, the machines go on, and replacing them would double the heat.
-COMMON_CAUSE = 0.2
 # The correction learns only while this part of the running power is settled and measured.
 MIN_SETTLED = 0.3
 # A reading of more than this many times the highest level is no reading.
@@ -36,8 +33,8 @@ class State(msgspec.Struct):
     """What is learned of the fleet. `correction` is None until the first look at it."""
 
     correction: float | None = None
-    seen_s: dict[str, float] = {}
     levels: dict[str, int] = {}
+    unseen: silence.State = msgspec.field(default_factory=silence.State)
 
     @property
     def scale(self) -> float:
@@ -79,14 +76,32 @@ def _level(state: State, image: UnitImage) -> int | None:
     return None if level is None else min(max(level, 0), len(image.levels) - 1)
 
 
-def observe(state: State, policy: Policy, images: Sequence[UnitImage], now_s: float, dt_s: float) -> Snapshot:
-    """Add up what is measured and what is to be expected, after moving the correction by what is measured (see `correct`)."""
+def observe(
+    state: State,
+    policy: Policy,
+    images: Sequence[UnitImage],
+    now_s: float,
+    dt_s: float,
+    loop_power_w: Mapping[str, float] | None = None,
+) -> Snapshot:
+    """Add up what is measured and what is to be expected, after moving the correction by what is measured (see `correct`).
+
+    `loop_power_w`: what each loop's own heat meter says its units draw, where there is one.
+    """
     fresh = [_believable(image) for image in images]
-    for image, power_w in zip(images, fresh, strict=True):
-        if power_w is not None or image.id not in state.seen_s:
-            state.seen_s[image.id] = now_s
-    dark = _dark(state, images, fresh, now_s)
     levels = tuple(_level(state, image) for image in images)
+    units = [
+        silence.UnitSeen(
+            image.id,
+            image.loop,
+            power_w,
+            0.0 if level is None else image.levels[level].power_w * state.scale,
+            image.state is UnitState.SERVICE,
+            image.state in _MOVING,
+        )
+        for image, level, power_w in zip(images, levels, fresh, strict=True)
+    ]
+    dark = silence.dark(state.unseen, units, loop_power_w or {}, now_s, dt_s)
     ratio = _ratio(images, levels, fresh)
     correct(state, policy, ratio, dt_s)
     scale = state.scale
@@ -132,18 +147,6 @@ def _believable(image: UnitImage) -> float | None:
     if power_w is None or not 0.0 <= power_w <= ABSURD_POWER * max(fact.power_w for fact in image.levels):
         return None
     return power_w
-
-
-def _dark(state: State, images: Sequence[UnitImage], fresh: Sequence[float | None], now_s: float) -> tuple[bool, ...]:
-    """Units that have been silent so long that others replace them. A unit in service without a reading is dark at once."""
-    silent = [
-        power_w is None and (image.state is UnitState.SERVICE or now_s - state.seen_s[image.id] >= UNSEEN_S)
-        for image, power_w in zip(images, fresh, strict=True)
-    ]
-    unexplained = sum(is_silent and image.state is not UnitState.SERVICE for image, is_silent in zip(images, silent, strict=True))
-    if unexplained <= max(1.0, COMMON_CAUSE * len(images)):
-        return tuple(silent)
-    return tuple(is_silent and image.state is UnitState.SERVICE for image, is_silent in zip(images, silent, strict=True))
 
 
 def _expected_w(image: UnitImage, level: int | None, power_w: float | None, is_dark: bool, scale: float) -> float:

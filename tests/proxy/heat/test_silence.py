@@ -1,0 +1,92 @@
+import pytest
+
+from proxy.heat import silence
+from proxy.heat.silence import State, UnitSeen
+
+LOOPS = ("A", "B", "C", "D")
+EACH_W = 8_000.0
+COUNT = 40
+
+
+def fleet(silent: dict[str, int] | None = None) -> list[UnitSeen]:
+    """Ten units a loop, the first ones of each as silent as asked."""
+    return [
+        UnitSeen(
+            id=f"{loop}{k}",
+            loop=loop,
+            power_w=None if k < (silent or {}).get(loop, 0) else EACH_W,
+            told_w=EACH_W,
+            in_service=False,
+            is_moving=False,
+        )
+        for loop in LOOPS
+        for k in range(COUNT // len(LOOPS))
+    ]
+
+
+def meters(**watts: float) -> dict[str, float]:
+    return {loop: watts.get(loop, 10 * EACH_W * 0.95) for loop in LOOPS}
+
+
+def settled(metered_w: dict[str, float]) -> State:
+    """A fleet that was seen whole: its meters are 5 % below what the units say."""
+    state = State()
+    silence.dark(state, fleet(), metered_w, 0.0, 20.0)
+    return state
+
+
+def test_a_loop_whose_heat_falls_is_dark_as_soon_as_it_is_silent() -> None:
+    state = settled(meters())
+    assert sum(silence.dark(state, fleet({"B": 10}), meters(B=0.85 * 10 * EACH_W), 60.0, 20.0)) == 0
+    found = silence.dark(state, fleet({"B": 10}), meters(B=0.6 * 10 * EACH_W), 80.0, 20.0)
+    assert [unit.loop for unit, is_dark in zip(fleet(), found, strict=True) if is_dark] == ["B"] * 10
+
+
+def test_a_loop_whose_heat_goes_on_has_only_lost_its_network() -> None:
+    state = settled(meters())
+    for k in range(100):
+        assert not any(silence.dark(state, fleet({"B": 10}), meters(), 60.0 + 20.0 * k, 20.0))
+
+
+def test_the_meter_may_find_later_that_the_units_run_after_all() -> None:
+    state = settled(meters())
+    assert sum(silence.dark(state, fleet({"B": 10}), meters(B=20_000.0), 60.0, 20.0)) == 10
+    assert sum(silence.dark(state, fleet({"B": 10}), {}, 80.0, 20.0)) == 10
+    assert not any(silence.dark(state, fleet({"B": 10}), meters(), 100.0, 20.0))
+
+
+def test_without_meters_a_silent_loop_is_dark_after_a_while_and_many_loops_are_the_network() -> None:
+    alone, many = State(), State()
+    for now_s in (0.0, 299.0):
+        assert not any(silence.dark(alone, fleet({"B": 10}), {}, now_s, 20.0))
+        assert not any(silence.dark(many, fleet(dict.fromkeys(LOOPS, 5)), {}, now_s, 20.0))
+    assert sum(silence.dark(alone, fleet({"B": 10}), {}, 300.0, 20.0)) == 10
+    assert not any(silence.dark(many, fleet(dict.fromkeys(LOOPS, 5)), {}, 10_000.0, 20.0))
+
+
+def test_many_units_of_a_site_with_one_loop_are_the_network() -> None:
+    state = State()
+    units = [unit for unit in fleet({"A": 5}) if unit.loop == "A"]
+    silence.dark(state, units, {}, 0.0, 20.0)
+    assert not any(silence.dark(state, units, {}, 10_000.0, 20.0))
+
+
+@pytest.mark.parametrize(("metered_w", "expected"), [(0.95 * 8 * EACH_W, 2), (0.95 * 10 * EACH_W, 0)])
+def test_a_few_are_judged_by_the_meter_once_the_water_has_cooled(metered_w: float, expected: int) -> None:
+    state = settled(meters())
+    few = fleet({"C": 2})
+    assert not any(silence.dark(state, few, meters(), 60.0, 20.0))
+    assert sum(silence.dark(state, few, meters(C=metered_w), 360.0, 20.0)) == expected
+
+
+def test_one_unit_of_many_is_below_what_a_meter_can_tell() -> None:
+    state = settled(meters())
+    one = [*fleet(), *(UnitSeen(f"X{k}", "A", None if k == 0 else EACH_W, EACH_W, False, False) for k in range(5))]
+    silence.dark(state, one, meters(A=15 * EACH_W), 60.0, 20.0)
+    assert sum(silence.dark(state, one, meters(A=15 * EACH_W), 360.0, 20.0)) == 1
+
+
+def test_a_unit_that_is_seen_again_is_not_dark() -> None:
+    state = settled(meters())
+    assert sum(silence.dark(state, fleet({"B": 10}), meters(B=0.0), 60.0, 20.0)) == 10
+    assert not any(silence.dark(state, fleet(), meters(B=0.0), 80.0, 20.0))
