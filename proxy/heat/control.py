@@ -198,7 +198,7 @@ class HeatControl:
             return f"no unit {unit_id}"
         if not 0 <= level < len(images[position].levels):
             return f"it has levels 0 to {len(images[position].levels) - 1}, not {level}"
-        snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, 0.0)
+        snapshot = self._observe(images, now_s, self._wall_clock(), 0.0)
         refusal = planning.refusal_by_hand(self._scene(images, snapshot, now_s), self._memory, position, level)
         if refusal is not None:
             return f"safety forbids it: {refusal}"
@@ -256,7 +256,7 @@ class HeatControl:
         if not self._may_act() or not any(_is_tighter(before[name], verdict) for name, verdict in self._verdicts.items()):
             return
         images = self._fleet.image(now_s)
-        snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, 0.0)
+        snapshot = self._observe(images, now_s, now_unix_s, 0.0)
         planned = planning.enforce(self._scene(images, snapshot, now_s), self._memory)
         self._hands.carry_out(images, snapshot.level, planned, "interlock", now_s)
 
@@ -268,7 +268,7 @@ class HeatControl:
         images = self._fleet.image(now_s)
         dt_s = 0.0 if self._last is None else max(0.0, now_s - self._last.now_s)
         ruling = self._rule(now_unix_s)
-        snapshot = observe.observe(self._observed, self._policies.fleet, images, now_s, dt_s)
+        snapshot = self._observe(images, now_s, now_unix_s, dt_s)
         self._note_loops(images, snapshot)
         if not self._fleet.swept_all:
             # Half a fleet is no plant: what it draws would be taken for a fall of power, and heat would be made up for.
@@ -317,6 +317,13 @@ class HeatControl:
         """The loop's own meter, else what the middle one of its running machines says of the water it gives."""
         metered_c = self.bank.temperatures(loop, now_unix_s)[0]
         return self._outlets_c.get(loop) if metered_c is None else metered_c
+
+    def _observe(self, images: Sequence[UnitImage], now_s: float, now_unix_s: float, dt_s: float) -> observe.Snapshot:
+        """The fleet, with each loop's own heat meter as a witness for units that do not answer."""
+        known = {name: self.bank.loop_heat(name, now_unix_s).value for name in self._policies.loops}
+        efficiency = self._delivery.efficiency
+        loop_power_w = {name: heat_w / efficiency for name, heat_w in known.items() if heat_w is not None}
+        return observe.observe(self._observed, self._policies.fleet, images, now_s, dt_s, loop_power_w)
 
     def _note_loops(self, images: Sequence[UnitImage], snapshot: observe.Snapshot) -> None:
         drawn_w = dict.fromkeys(self._policies.loops, 0.0)
