@@ -147,12 +147,62 @@ SITE_SERIES: tuple[Series[SiteView], ...] = (
     ),
     Series("heat_supply_celsius", "gauge", "Supply temperature at the boundary.", _value(lambda v: v.heat.supply_c)),
     Series("heat_return_celsius", "gauge", "Return temperature at the boundary.", _value(lambda v: v.heat.return_c)),
-    Series("heat_headroom_up_watts", "gauge", "Thermal power that could be added.", _value(lambda v: v.heat.headroom_up_w)),
-    Series("heat_headroom_down_watts", "gauge", "Thermal power that could be shed.", _value(lambda v: v.heat.headroom_down_w)),
+    Series("heat_supply_asked_celsius", "gauge", "Supply temperature that is asked for.", _value(lambda v: v.heat.supply_asked_c)),
+    Series(
+        "heat_outdoor_celsius",
+        "gauge",
+        "Outdoor temperature the heat curve goes by, while fresh.",
+        _value(lambda v: v.heat.outdoor_c),
+    ),
+    Series(
+        "heat_efficiency_ratio",
+        "gauge",
+        "Heat into the water per electrical power, as learned from the boundary's meter.",
+        _value(lambda v: v.heat.efficiency),
+    ),
+    Series(
+        "heat_plant_lag_seconds",
+        "gauge",
+        "Lag from power to metered heat, as control reckons.",
+        _value(lambda v: v.heat.plant_tau_s),
+    ),
+    Series(
+        "heat_disturbance_watts",
+        "gauge",
+        "Metered heat beyond what the model of the plant expects, filtered.",
+        _value(lambda v: v.heat.disturbance_w),
+    ),
+    Series(
+        "heat_lead_watts", "gauge", "Heat by which the set-point leads the demand during a step.", _value(lambda v: v.heat.lead_w)
+    ),
+    Series(
+        "heat_changes_per_unit_day",
+        "gauge",
+        "Level changes a unit and day, filtered over hours; six are planned for.",
+        _value(lambda v: v.heat.changes_per_unit_day),
+    ),
+    Series(
+        "heat_alarms",
+        "gauge",
+        "Alarms that stand or wait to be acknowledged; GET /api/v1/heat has them.",
+        _value(lambda v: len(v.heat.alarms)),
+    ),
+    Series(
+        "heat_headroom_up_watts",
+        "gauge",
+        "Thermal power that could be added to what is made now.",
+        _value(lambda v: v.heat.headroom_up_w),
+    ),
+    Series(
+        "heat_headroom_down_watts",
+        "gauge",
+        "Thermal power that could be shed from what is made now.",
+        _value(lambda v: v.heat.headroom_down_w),
+    ),
     Series(
         "heat_marginal_price_per_kwh",
         "gauge",
-        "What the last kWh of heat costs the site, in the currency of its prices.",
+        "What one more kWh of heat (thermal) costs the site, in the currency of its prices; below 0 it earns.",
         _value(lambda v: v.heat.marginal_price_per_kwh),
     ),
     Series(

@@ -42,12 +42,33 @@ def value(samples: Samples, name: str, **labels: str) -> float | None:
     return samples.get((PREFIX + name, frozenset(labels.items())))
 
 
+LEARNED = {
+    "heat_supply_asked_celsius": 78.0,
+    "heat_outdoor_celsius": -8.5,
+    "heat_efficiency_ratio": 0.94,
+    "heat_plant_lag_seconds": 410.0,
+    "heat_disturbance_watts": -2e4,
+    "heat_lead_watts": 3e4,
+    "heat_changes_per_unit_day": 4.5,
+}
+
+
 def test_values_are_those_of_the_view() -> None:
     site = FakeSite(Clock())
+    site.alarms = ("loop a is asleep", "two senders")
     view, units = site.view(), site.units()
+    heat = msgspec.structs.replace(
+        view.heat,
+        **{"supply_asked_c": 78.0, "outdoor_c": -8.5, "efficiency": 0.94, "plant_tau_s": 410.0},
+        **{"disturbance_w": -2e4, "lead_w": 3e4, "changes_per_unit_day": 4.5},
+    )
+    view = msgspec.structs.replace(view, heat=heat)
     samples = scrape(view, units)
     assert value(samples, "heat_demand_watts") == view.heat.demand_w
     assert value(samples, "heat_delivered_watts") == view.heat.heat_w
+    assert value(samples, "heat_alarms") == 2
+    for name, known in LEARNED.items():
+        assert value(samples, name) == known
     assert value(samples, "power_setpoint_watts") == view.heat.setpoint_power_w
     assert value(samples, "shares_accepted_total") == view.shares.accepted
     assert value(samples, "shares_rejected_total", verdict="stale") == view.shares.rejected["stale"]
