@@ -176,11 +176,12 @@ def check_times(demand: HeatDemand, envelope: Envelope, now_unix_s: float) -> De
     """What is wrong with issue time and window, seen from now (wall clock)."""
     length_s = demand.valid_until_unix_s - demand.valid_from_unix_s
     clocks = "compare both clocks (NTP)"
-    if length_s <= 0:
-        return DemandRefused(422, "the validity window ends before it begins", "valid_until must lie after valid_from")
+    # First of all: a missing valid_from is now, and an expired demand would seem to end before it begins.
     if demand.valid_until_unix_s <= now_unix_s:
         late_s = now_unix_s - demand.valid_until_unix_s
         return DemandRefused(422, f"the demand expired {late_s:,.0f} s ago", f"send a demand that is still valid; {clocks}")
+    if length_s <= 0:
+        return DemandRefused(422, "the validity window ends before it begins", "valid_until must lie after valid_from")
     if length_s > envelope.max_validity_s:
         return DemandRefused(
             422,
