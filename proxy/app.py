@@ -157,6 +157,7 @@ class App:
             name=config.site.name,
             version=version("thermostratum"),
             api=config.api,
+            rest=config.signals.rest,
             events=self.events,
             ledger=self.ledger,
             router=self.router,
@@ -242,6 +243,7 @@ class App:
 
     async def _assign(self) -> None:
         while True:
+            self.router.withhold(self.fleet.starved())
             self.assigner.tick()
             await self.assigner.wait(ASSIGN_PERIOD_S)
 

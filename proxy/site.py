@@ -34,6 +34,7 @@ from proxy.work.router import Router
 # A site whose loop is late by more than this is not ready for more work.
 MAX_LOOP_LAG_S = 1.0
 PLANNER_OFF = ForecastRefused(409, "this site does not plan ahead", "set heat.planner.enabled in the site file and restart")
+REST_OFF = DemandRefused(409, "demands by REST are off", "set signals.rest.enabled in the site file and restart")
 REFUSED_KEYS = {"api.refused": "unknown key", "api.forbidden": "its role does not allow it"}
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ class LiveSite:
         name: str,
         version: str,
         api: config.Api,
+        rest: config.RestSignal,
         events: EventLog,
         ledger: Ledger,
         router: Router,
@@ -65,6 +67,7 @@ class LiveSite:
     ) -> None:
         self.api = api
         self.events = events
+        self._rest = rest
         self._name = name
         self._version = version
         self._ledger = ledger
@@ -141,7 +144,7 @@ class LiveSite:
     def submit_demand(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         """See Site."""
         now_unix_s = self._wall_clock()
-        demand = decode_demand(body, actor, now_unix_s)
+        demand = decode_demand(body, actor, now_unix_s) if self._rest.enabled else REST_OFF
         answer = self._heat.submit_demand(demand, now_unix_s) if isinstance(demand, HeatDemand) else demand
         if isinstance(answer, DemandAccepted):
             return 200, answer
@@ -151,7 +154,7 @@ class LiveSite:
     def put_schedule(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         """See Site."""
         now_unix_s = self._wall_clock()
-        blocks = decode_schedule(body, actor, now_unix_s)
+        blocks = decode_schedule(body, actor, now_unix_s) if self._rest.enabled else REST_OFF
         answer = blocks if isinstance(blocks, DemandRefused) else self._heat.submit_schedule(blocks, now_unix_s)
         if not isinstance(answer, DemandRefused):
             return 200, answer
