@@ -59,7 +59,7 @@ class Model(Table, frozen=True, kw_only=True):
     ramp_up_s: Annotated[float, Meta(ge=0, le=3_600, description="from no to full power once it moves, as recorded")] | None = None
     ramp_down_s: Annotated[float, Meta(ge=0, le=3_600, description="from full to no power, as recorded")] | None = None
     may_starve: Annotated[
-        bool, Meta(description="true: recorded to be safe without work, so work may be withheld where no command gets through")
+        bool, Meta(description="true: tried to be safe without work, so it gets none where it was told to sleep and does not")
     ] = False
     worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
     api_user: Annotated[str, Meta(max_length=64, description="account of its API; default: the family's usual one")] | None = None

@@ -77,11 +77,14 @@ class Fleet:
             on_bug=self._bug,
         )
         self._lives: dict[str, UnitLife] = {}
+        self._starvable: dict[str, UnitLife] = {}
         self._actors: dict[str, UnitActor] = {}
         for unit in units:
             model = models[unit.model]
             life = UnitLife(unit, model, heat, self._publish, self._announce)
             self._lives[unit.id] = life
+            if model.may_starve:
+                self._starvable[unit.id] = life
             self._actors[unit.id] = UnitActor(life, make_driver(unit, model, connect, wall_clock), shared)
 
     @property
@@ -164,6 +167,10 @@ class Fleet:
         life.clear_fault(trio.current_time())
         self._actors[unit_id].read_soon()
         return None
+
+    def starved(self) -> frozenset[str]:
+        """The units that are to get no work: told to sleep, not obeying, of a model that may starve."""
+        return frozenset(unit_id for unit_id, life in self._starvable.items() if life.is_starved)
 
     def views(self, now_s: float) -> list[UnitView]:
         """For people. What only Stratum knows (connected, shares, difficulty) is None, False or 0 here."""

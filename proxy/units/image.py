@@ -33,6 +33,6 @@ def image_of(life: UnitLife, now_s: float, is_open: bool) -> UnitImage:
         max_starts_per_day=life.model.max_starts_per_day,
         max_outlet_c=life.model.max_outlet_c,
         max_chip_c=life.model.max_chip_c,
-        fault=life.fault,
+        fault=f"{life.fault or 'what it does is unknown'}. Its work is withheld until it obeys" if life.is_starved else life.fault,
         earliest_sleep_s=life.wear.earliest_sleep_s(is_off),
     )

@@ -148,6 +148,16 @@ class UnitLife:
             return False
         return (self.level_commanded if self.level_observed is None else self.level_observed) == 0
 
+    @property
+    def is_starved(self) -> bool:
+        """It was told to sleep and does not, or cannot be asked, and is known to be safe without work: so it gets none."""
+        return (
+            self.model.may_starve
+            and self._is_ours
+            and self.level_commanded == 0
+            and self.state in (UnitState.FAULT, UnitState.OFFLINE)
+        )
+
     def may_command(self, now_s: float) -> bool:
         """An ordinary command within its dwell times would be taken."""
         return self.state in COMMANDABLE and self.is_fresh(now_s)

@@ -6,6 +6,7 @@ the ledger.
 """
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import msgspec
@@ -17,6 +18,7 @@ from proxy.ledger.records import ShareRecord
 from proxy.work import vardiff
 from proxy.work.channel import Channel, ShareCoordinates
 from proxy.work.fanout import FanOut
+from proxy.work.gate import Gate
 from proxy.work.geometry import Geometry, seconds_to_exhaust
 from proxy.work.jobs import (
     ForwardedShare,
@@ -99,6 +101,7 @@ class Router:
         self._clock = clock
         self._wall_clock = wall_clock
         self._ids = JobIds(first_job_id)
+        self._gate = Gate()
         self._fan_out = FanOut(self._send_next_job)
         self._orders: dict[UpstreamSession, tuple[float, list[Channel]]] = {}
         self._twins: dict[str, dict[Channel, None]] = {}  # older connections of a unit that has a newer one
@@ -267,6 +270,24 @@ class Router:
         if channel is not None and vardiff.expect(channel.vardiff, self.policy, hashrate_hps, self._clock()) is not None:
             self.renew(channel)
 
+    def withhold(self, starved: AbstractSet[str]) -> None:
+        """Give `starved` units no job from now on, and those who are no longer among them their work back.
+
+        A V1 unit is hung up on too: it would go on with its last job for ever. A V2 connection may carry others.
+        """
+        change = self._gate.update(starved)
+        if change is None:
+            return
+        for unit in change.closed:
+            self._events.publish("unit.work_withheld", "warning", unit=unit, cause="it was told to sleep and does not")
+            for channel in self._channels_of(unit):
+                if channel.stratum_version == 1:
+                    channel.link.close("its work is withheld: it was told to sleep and does not")
+        for unit in change.opened:
+            self._events.publish("unit.work_resumed", unit=unit)
+            for channel in self._channels_of(unit):
+                self.renew(channel)
+
     def loads(self) -> tuple[dict[UpstreamSession, Load], Load]:
         """The load of each session that has units, and what one without would get; see loads_by_session."""
         return loads_by_session(self.channels, self.policy.start_difficulty)
@@ -303,7 +324,7 @@ class Router:
     def _repeat(self, channel: Channel, now_s: float) -> None:
         """Send the last job again, unchanged: its pool has no other, and without one for 120 s many units hang up."""
         current = channel.current
-        if current is not None and self._is_worth_sending(current.wire.upstream.session):
+        if current is not None and not self._gate.is_closed(channel.unit) and self._is_worth_sending(current.wire.upstream.session):
             channel.sent_at_s = now_s
             channel.link.send_job(current, clean=False, new_difficulty=False, new_mask=False)
 
@@ -330,7 +351,13 @@ class Router:
         if channel.current is None or channel.current.wire.upstream is not wire.upstream:
             self._send_job(channel, wire)
 
+    def _channels_of(self, unit: str) -> list[Channel]:
+        newest = self.by_unit.get(unit)
+        return [*self._twins.get(unit, ()), *([newest] if newest is not None else ())]
+
     def _send_job(self, channel: Channel, wire: WireJob) -> None:
+        if self._gate.is_closed(channel.unit):
+            return
         upstream = wire.upstream
         difficulty = self._difficulty(channel, upstream)
         mask = channel.negotiated_mask & upstream.job.version_mask

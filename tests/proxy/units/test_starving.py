@@ -1,0 +1,72 @@
+"""Which units are to get no work: those that were told to sleep, do not, and are known to be safe without."""
+
+import pytest
+import trio
+
+from proxy import config
+from proxy.units.unit import UnitState
+
+
+async def told_to_sleep(site, model, **faults):
+    device = site.add("u1", model)
+    await site.start(model)
+    for name, value in faults.items():
+        setattr(device.faults, name, value)
+    site.command(0, urgent=True)
+    return device
+
+
+@pytest.mark.parametrize("faults", [{"no_effect": True}, {"refuses": "not now"}])
+async def test_a_unit_that_does_not_obey_a_command_to_sleep_is_starved_and_says_so(faults, autojump_clock, site, make_model):
+    device = await told_to_sleep(site, make_model(may_starve=True), **faults)
+    assert site.fleet.starved() == frozenset()
+    image = await site.until(UnitState.FAULT)
+    assert site.fleet.starved() == {"u1"}
+    assert image.fault.endswith("Its work is withheld until it obeys")
+    device.faults.no_effect, device.faults.refuses = False, None
+    site.command(0, urgent=True)
+    image = await site.until(UnitState.SLEEPING)
+    assert (site.fleet.starved(), image.fault) == (frozenset(), None)
+
+
+async def test_a_unit_that_cannot_be_asked_any_more_is_starved_until_it_answers(autojump_clock, site, make_model):
+    device = await told_to_sleep(site, make_model(may_starve=True), is_gone=True)
+    image = await site.until(UnitState.OFFLINE)
+    assert site.fleet.starved() == {"u1"}
+    assert "work is withheld" in image.fault
+    device.faults.is_gone = False
+    await site.until(UnitState.SLEEPING)
+    assert site.fleet.starved() == frozenset()
+
+
+async def test_other_models_faults_and_sites_that_only_watch_starve_nobody(autojump_clock, site, make_model):
+    await told_to_sleep(site, make_model(), no_effect=True)
+    image = await site.until(UnitState.FAULT)
+    assert site.fleet.starved() == frozenset()
+    assert "withheld" not in image.fault
+
+
+async def test_disobeying_another_level_than_sleep_costs_no_work(autojump_clock, site, make_model):
+    device = site.add("u1", make_model(may_starve=True))
+    await site.start(make_model(may_starve=True))
+    device.faults.no_effect = True
+    site.command(2)
+    await site.until(UnitState.FAULT)
+    assert site.fleet.starved() == frozenset()
+
+
+async def test_after_its_rest_a_fault_gets_its_work_back_with_its_next_chance(autojump_clock, site, make_model):
+    await told_to_sleep(site, make_model(may_starve=True), no_effect=True)
+    await site.until(UnitState.FAULT)
+    await site.until(UnitState.RUN, within_s=1_000)
+    assert site.fleet.starved() == frozenset()
+
+
+async def test_where_units_are_only_watched_nobody_starves(autojump_clock, site, make_model):
+    model = make_model(may_starve=True)
+    site.add("u1", model, level=0)
+    await site.start(model, config.Heat(enabled=False))
+    await trio.sleep(60)
+    site.devices["10.0.0.1"].faults.is_gone = True
+    await site.until(UnitState.OFFLINE)
+    assert site.fleet.starved() == frozenset()
