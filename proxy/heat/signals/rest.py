@@ -137,6 +137,8 @@ def _until(sent: _Body, start: float, now_unix_s: float) -> float:
     if (sent.valid_until is None) == (sent.validity_s is None):
         raise _Refused("a demand must end, once", "give exactly one of valid_until and validity_s")
     if sent.validity_s is not None:
+        if sent.validity_s <= 0:
+            raise _Refused("the validity window ends before it begins", "send a validity_s above 0")
         return start + sent.validity_s
     return _unix_s("valid_until", sent.valid_until, now_unix_s)
 
