@@ -21,7 +21,8 @@ WINDOW_S = 60.0
 # A change that moves no power at all is believed after so long.
 NO_MOVE_S = 240.0
 SEND_TRIES = 3
-# To bring it back: told again after so long without effect, given up in the end. Some tune themselves for a quarter of an hour first.
+# To bring it back: told again after so long without effect, given up in the end. Some tune themselves for a quarter of an hour
+# first.
 TELL_AGAIN_S, RESTORE_LIMIT_S = 90.0, 1_800.0
 
 
