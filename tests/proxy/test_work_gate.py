@@ -1,0 +1,35 @@
+"""A machine that says OK and does not sleep loses its work, end to end: the miner is hung up on, and gets no job until it obeys."""
+
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from tests.support import hall as halls
+from tests.support.hall import hall
+from tests.support.rig import until
+
+
+async def test_a_unit_that_does_not_sleep_gets_no_job_until_it_does(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(halls.MODEL, "may_starve", True)
+    async with hall(tmp_path, mock_clock, units=2, is_mining=True) as it:
+        bad, good = it.miners["U0"], it.miners["U1"]
+        it.devices["U0"].faults.no_effect = True
+        assert (await it.demand(0)).status_code == 200
+        await it.until(lambda: it.unit("U0").state == "FAULT" and it.unit("U1").state == "SLEEPING")
+        assert "work is withheld" in str(it.unit("U0").fault)
+        await it.until(lambda: bad.totals.connections == 2)
+        jobs, shares = bad.totals.methods_seen["mining.notify"], bad.totals.submitted
+        await it.let_pass(90)
+        assert (bad.totals.methods_seen["mining.notify"], bad.totals.submitted) == (jobs, shares)
+        assert good.totals.connections == 1  # who obeys keeps its connection
+
+        it.devices["U0"].faults.no_effect = False
+        assert it.app.fleet.clear_fault("U0") is None
+        await it.until(lambda: it.unit("U0").state == "SLEEPING")
+        await it.let_pass(2)
+        await until(lambda: bad.totals.methods_seen["mining.notify"] > jobs)
+        names = [event.name for event in it.app.events.since(0)]
+        assert names.count("unit.work_withheld") == names.count("unit.work_resumed") == 1
