@@ -216,6 +216,7 @@ class Rig:
         self.ledger = ledger or TestLedger()
         self.heat = config.Heat(**heat)  # type: ignore[arg-type]  # keywords of the table
         self.loop_caps: dict[str, float] = {}
+        self.meters: list[config.Meter] = []
         self.sequence = 0
         self.now_s = fleet.now_s
         self.events = EventLog(self.wall)
@@ -233,6 +234,7 @@ class Rig:
             pools=[config.Pool(name="p", url="stratum+tcp://pool:3333", user="x")],
             loops=[config.Loop(name=name, max_power_w=self.loop_caps.get(name)) for name in "abcd"],
             models={"m": model},
+            meters=self.meters,
             units=[config.Unit(id=u.id, address="10.0.0.1", model="m", loop=u.loop) for u in self.fleet.units],
             heat=self.heat,
         )
