@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from proxy import cli
 from proxy.checks.load import load_site
+from proxy.heat.signals.schedules import decode_schedule
+from proxy.web.heat_controls import Outdoor, Stop
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
@@ -69,6 +72,19 @@ def test_every_demand_in_the_documentation_decodes(text):
     rest = pytest.importorskip("proxy.heat.signals.rest")
     demand = pytest.importorskip("proxy.heat.demand")
     assert isinstance(rest.decode_demand(text.encode(), "city-heat", 1768460370.0), demand.HeatDemand)
+
+
+@pytest.mark.parametrize("text", blocks("json", "schedule"))
+def test_every_schedule_in_the_documentation_decodes(text):
+    assert isinstance(decode_schedule(text.encode(), "city-heat", 1768460370.0), list)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [(each.values[0], shape) for tag, shape in (("outdoor", Outdoor), ("stop", Stop)) for each in blocks("json", tag)],
+)
+def test_every_other_body_in_the_documentation_decodes(text, shape):
+    assert isinstance(msgspec.json.decode(text, type=shape), shape)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
