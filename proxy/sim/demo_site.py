@@ -48,8 +48,8 @@ class DemoPlan(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_s: float = 900.0  # in the plant's time, like all that follow
     seed: int = 1566
     api_port: int = 4028
-    control_period_s: float = 60.0
-    telemetry_period_s: float = 120.0
+    control_period_s: float = 30.0
+    telemetry_period_s: float = 60.0
 
     @property
     def loops(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def render_site(plan: DemoPlan, endpoints: Endpoints, utility_key: str, operator
         "min_on_s": 1_800.0,
         "correction_tau_s": 240.0,
         "reference_tau_s": 150.0,
-        "plant_tau_s": 430.0,
+        "plant_tau_s": 200.0,
         "disturbance_tau_s": 240.0,
         "hold_after_s": 1_800.0,
         "fallback_after_s": 3_600.0,

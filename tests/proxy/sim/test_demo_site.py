@@ -38,7 +38,7 @@ def test_the_site_file_can_be_used_and_gives_no_warning(tmp_path: Path, endpoint
     assert len(site.units) == 228
     assert {unit.loop for unit in site.units} == set(plan.loops)
     assert [pool.name for pool in site.pools] == ["north", "south"]
-    assert site.heat.control_period_s == pytest.approx(60.0 / time_scale)
+    assert site.heat.control_period_s == pytest.approx(30.0 / time_scale)
 
 
 def test_levels_are_the_machines_and_four_loops_of_57(tmp_path: Path, endpoints: Endpoints) -> None:
