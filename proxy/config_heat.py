@@ -68,8 +68,8 @@ class Heat(Table, frozen=True, kw_only=True):
     """[heat]"""
 
     enabled: Annotated[bool, Meta(description="false: the proxy never commands a unit")] = True
-    control_period_s: Annotated[float, Meta(ge=0.5, le=300, description="one decision for the whole site")] = 20.0
-    telemetry_period_s: Annotated[float, Meta(ge=0.5, le=300, description="one sweep over the units")] = 15.0
+    control_period_s: Annotated[float, Meta(ge=0.1, le=300, description="one decision for the whole site")] = 20.0
+    telemetry_period_s: Annotated[float, Meta(ge=0.1, le=300, description="one sweep over the units")] = 15.0
     telemetry_stale_s: Annotated[float, Meta(ge=1, le=3_600, description="readings older than this are unknown")] = 60.0
     thermal_efficiency: Annotated[float, Meta(gt=0, le=1, description="heat into the water per wall power")] = 0.95
     max_power_w: Annotated[float, Meta(gt=0, description="site cap, electrical; always wins")] | None = None
@@ -96,8 +96,9 @@ class Heat(Table, frozen=True, kw_only=True):
         Meta(description="what the utility's number rules: heat, or the supply temperature (held by a slow loop around the heat)"),
     ] = "power"
     reference_tau_s: Annotated[
-        float, Meta(ge=0.1, le=3_600, description="how fast heat follows a new demand; longer wears the units less")
-    ] = 150.0
+        float,
+        Meta(ge=0.1, le=3_600, description="how fast heat follows a new demand, large steps faster; longer wears the units less"),
+    ] = 270.0
     plant_tau_s: Annotated[float, Meta(ge=0.1, le=7_200, description="lag from power to metered heat; 40 % off is good enough")] = (
         430.0
     )

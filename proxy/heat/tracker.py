@@ -12,6 +12,11 @@ from proxy.heat.model import gain
 
 # How much faster than the plant by itself the model is brought onto the reference, at most. More only moves more units.
 MAX_FEEDBACK = 0.5
+# A step beyond FAR_STEP of the demand is followed so much faster than one below NEAR_STEP, and in between by degrees: the small
+# ones of every quarter of an hour are what wears the units, the large ones are what the utility waits for.
+NEAR_STEP = 0.01
+FAR_STEP = 0.04
+FAR_SPEED = 1.8
 # A plant that gives the demand within this part when control begins is where it should be.
 NEAR = 0.01
 
@@ -67,7 +72,7 @@ def aim_at_heat(
         # A restart that finds the heat where it should be has nothing to lead to.
         if abs(heat_w - start_w) <= NEAR * heat_w:
             start_w = heat_w
-    step_w = (heat_w - start_w) * gain(dt_s, policy.reference_tau_s)
+    step_w = (heat_w - start_w) * gain(dt_s, policy.reference_tau_s / _speed(heat_w, start_w))
     if ramp_w_per_min is not None:
         most_w = ramp_w_per_min / 60.0 * max(0.0, dt_s)
         step_w = min(max(step_w, -most_w), most_w)
@@ -82,6 +87,13 @@ def aim_at_heat(
         power_w=max(0.0, state.reference_w - missed_w + state.lead_w) / believed,
         steady_w=max(0.0, heat_w - missed_w) / believed,
     )
+
+
+def _speed(heat_w: float, reference_w: float) -> float:
+    """How much faster than `reference_tau_s` the reference goes, by how far it has to go."""
+    part = abs(heat_w - reference_w) / max(heat_w, reference_w, 1.0)
+    far = min(max((part - NEAR_STEP) / (FAR_STEP - NEAR_STEP), 0.0), 1.0)
+    return 1.0 + (FAR_SPEED - 1.0) * far
 
 
 def aim_at_power(state: State, plant: model.State, plant_policy: model.Policy, power_w: float) -> Aim:

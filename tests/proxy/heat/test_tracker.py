@@ -43,6 +43,22 @@ def test_the_first_aim_is_the_power_the_plant_already_has() -> None:
     assert aim.power_w == pytest.approx(600_000.0)
 
 
+def test_a_large_step_is_followed_faster_than_a_small_one() -> None:
+    def left_after(step: float) -> float:
+        """Which part of a step the reference still has to go after 150 s."""
+        plant, state = model.start(PLANT), State(reference_w=500_000.0)
+        model.advance(plant, PLANT, 500_000.0 / 0.95, 500_000.0, 0.0)
+        demand_w = 500_000.0 * (1 + step)
+        for _ in range(15):
+            tracker.aim_at_heat(state, POLICY, plant, PLANT, demand_w, None, 10.0)
+        assert state.reference_w is not None
+        return (demand_w - state.reference_w) / (demand_w - 500_000.0)
+
+    assert left_after(0.01) == pytest.approx(math.exp(-1))
+    assert left_after(0.5) == pytest.approx(math.exp(-tracker.FAR_SPEED), rel=0.05)
+    assert left_after(0.01) > left_after(0.025) > left_after(0.05)
+
+
 def test_nothing_is_learned_from_a_meter_that_is_under_suspicion() -> None:
     plant = model.start(PLANT)
     for k in range(200):
