@@ -113,14 +113,14 @@ def _ceiling(memory: Memory, image: UnitImage, level: int | None, now_s: float) 
 def _heat_of(known: UnitMemory, image: UnitImage, level: int, now_s: float) -> str | None:
     """Move the unit's ceiling by its temperatures; why it is held down, if it is."""
     margins = [
-        (value - most, f"{name} {value:.0f} C")
+        (value - most, name, value)
         for name, value, most in (("outlet", image.outlet_c, image.max_outlet_c), ("chip", image.chip_c, image.max_chip_c))
         if value is not None and is_number(value)
     ]
     if not margins:
         # Nothing is known: what held it down before still does.
         return None if known.ceiling is None else "temperature was too high"
-    over_k, what = max(margins)
+    over_k, name, hot_c = max(margins)
     if over_k >= SLEEP_ABOVE_K:
         known.ceiling, known.changed_s = 0, now_s
     elif over_k >= 0:
@@ -133,7 +133,7 @@ def _heat_of(known: UnitMemory, image: UnitImage, level: int, now_s: float) -> s
         elif now_s - known.changed_s >= RELEASE_S:
             above = known.ceiling + 1
             known.ceiling, known.changed_s = (None if above >= len(image.levels) - 1 else above), now_s
-    return None if known.ceiling is None else what
+    return None if known.ceiling is None else f"{name} {hot_c:.0f} C"
 
 
 def _at_most(power_w: Sequence[float], level: int, top: int) -> int:

@@ -16,7 +16,7 @@ import msgspec
 from proxy import config
 from proxy.events import Fact
 from proxy.units.drivers.base import Answer, Outcome, Reading
-from proxy.units.unit import COMMANDABLE, UNTOUCHABLE, LevelFact, Step, UnitState, advance
+from proxy.units.unit import COMMANDABLE, UNTOUCHABLE, LevelFact, Step, UnitState, advance, shared
 from proxy.units.wear import Wear
 
 MAX_TRIES = 2
@@ -76,7 +76,7 @@ class UnitLife:
         self.unit = unit
         self.model = model
         asleep = LevelFact(model.sleep_power_w, 0.0)
-        self.levels = (asleep, *(LevelFact(level.power_w, level.hashrate_hps) for level in model.levels))
+        self.levels = shared((asleep, *(LevelFact(level.power_w, level.hashrate_hps) for level in model.levels)))
         self._stale_s = heat.telemetry_stale_s
         self._is_ours = heat.enabled  # else it is only watched, and whoever commands it is right
         self._obey_s = max(OBEY_S, 2 * heat.telemetry_period_s)

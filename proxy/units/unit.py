@@ -5,6 +5,7 @@ Only nouns and the transition table are here. What was read and what follows fro
 """
 
 from enum import Enum, auto
+from functools import lru_cache
 
 import msgspec
 
@@ -136,6 +137,12 @@ class LevelFact(msgspec.Struct, frozen=True, gc=False):
 
     power_w: float
     hashrate_hps: float
+
+
+@lru_cache(maxsize=256)
+def shared(levels: tuple[LevelFact, ...]) -> tuple[LevelFact, ...]:
+    """The same record for equal levels: heat control reads each model's levels once a cycle, not once a unit."""
+    return levels
 
 
 class UnitImage(msgspec.Struct, frozen=True):
