@@ -49,7 +49,7 @@ def test_the_site_is_shown_with_units_and_a_past(page: Page, site: FakeSite) -> 
     expect(page.locator("#pool-table tbody th")).to_have_text(["north", "south", "reserve"])
     expect(page.locator("#conservation")).to_contain_text("Difference 0")
     expect(page.locator("#events li").first).to_contain_text("site.started")
-    assert page.locator(".chart canvas").count() == 6
+    expect(page.locator(".chart canvas")).to_have_count(6)
     page.wait_for_function("document.querySelector('#share-chart .u-value') !== null")
 
 
