@@ -120,7 +120,7 @@ def test_without_a_plan_the_reason_stands_there_and_no_picture(page: Page, site:
 
 def test_the_map_has_a_cell_for_each_unit_and_one_tab_stop(page: Page) -> None:
     expect(page.locator("#map .cell")).to_have_count(228)
-    assert page.locator('#map .cell[tabindex="0"]').count() == 1
+    expect(page.locator('#map .cell[tabindex="0"]')).to_have_count(1)
     box = page.locator("#map .cell").first.bounding_box()
     assert box is not None
     assert box["width"] >= 24
@@ -185,7 +185,7 @@ def test_the_filter_leaves_the_units_that_match(page: Page) -> None:
     page.fill("#unit-filter", "loop-2 offline")
     expect(page.locator("#map .cell:not(.dim)")).to_have_count(2)
     page.click("#as-table")
-    assert page.locator("#unit-table tbody tr:visible").count() == 2
+    expect(page.locator("#unit-table tbody tr:visible")).to_have_count(2)
 
 
 def test_unknown_is_two_dashes_with_a_reason_and_never_zero(site: FakeSite, page: Page) -> None:
