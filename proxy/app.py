@@ -84,6 +84,26 @@ class App:
             passes_difficulty_through=vardiff.passes_through(config.vardiff),
             holds_work=config.listen.hold_work,
         )
+        self._make_heat(connect)
+        self.pools = [self.make_pool(pool) for pool in config.pools]
+        self.assigner = Assigner(
+            self.router,
+            self.pools,
+            order=spread_over_loops(config.units),
+            preferred={unit.id: unit.pool for unit in config.units if unit.pool is not None},
+            events=self.events,
+            clock=clock,
+        )
+        self._make_miners_side()
+        self._typical_hps = {unit.id: config.models[unit.model].levels[-1].hashrate_hps for unit in config.units}
+        self.lag = LoopLag()
+        self.reloader = Reloader(self, path)
+        self._make_site()
+        self._wire()
+
+    def _make_heat(self, connect: Connect) -> None:
+        """Machines, heat control, and whoever feeds it or lives on it."""
+        config, wall_clock, data_dir = self.config, self.wall_clock, Path(self.config.site.data_dir)
         self.fleet = Fleet(
             config.units,
             config.models,
@@ -91,13 +111,13 @@ class App:
             self.events,
             connect=connect,
             wall_clock=wall_clock,
-            serials_path=Path(config.site.data_dir) / "serials.json",
+            serials_path=data_dir / "serials.json",
         )
         self.heat = HeatControl(config, self.fleet, self.ledger, self.events, wall_clock)
-        self.signals = SignalBoard(config, self.heat, self.events, clock=clock, wall_clock=wall_clock)
+        self.signals = SignalBoard(config, self.heat, self.events, clock=trio.current_time, wall_clock=wall_clock)
         self.outlook: Outlook | None = None
         if config.heat.planner.enabled and config.heat.enabled and config.units:
-            kept = Path(config.site.data_dir) / "forecasts.json"
+            kept = data_dir / "forecasts.json"
             self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock, path=kept)
             self.heat.add_alarm_source(self.outlook.alarms)
         self.settling = Settling(
@@ -111,15 +131,10 @@ class App:
         )
         self.heat.add_alarm_source(self.settling.alarms)
         self.meters = MeterPoller(config.meters, self.heat.bank, self.events, wall_clock)
-        self.pools = [self.make_pool(pool) for pool in config.pools]
-        self.assigner = Assigner(
-            self.router,
-            self.pools,
-            order=spread_over_loops(config.units),
-            preferred={unit.id: unit.pool for unit in config.units if unit.pool is not None},
-            events=self.events,
-            clock=clock,
-        )
+
+    def _make_miners_side(self) -> None:
+        """Sessions of both versions, and the reactor that serves them."""
+        config, clock = self.config, trio.current_time
         self.guard = Guard(admit_at_most(config), config.listen.max_connections_per_address, config.listen.proxy_protocol_from)
         self.allocator = PrefixAllocator(config.listen.unit_id_bytes, os.urandom)
         self.miners = MinerServer(
@@ -141,7 +156,7 @@ class App:
             offered_mask=self.assigner.offered_mask(device_mask(int(config.listen.version_mask, 16))),
             clock=clock,
         )
-        self.identity = identity_of(config.listen, wall_clock())
+        self.identity = identity_of(config.listen, self.wall_clock())
         self.reactor = Reactor(
             config.listen,
             self.guard,
@@ -150,9 +165,10 @@ class App:
             fan_out_step=self._fan_out_step,
             upkeep=self._upkeep,
         )
-        self._typical_hps = {unit.id: config.models[unit.model].levels[-1].hashrate_hps for unit in config.units}
-        self.lag = LoopLag()
-        self.reloader = Reloader(self, path)
+
+    def _make_site(self) -> None:
+        """What API, page and metrics see."""
+        config = self.config
         self.site = LiveSite(
             name=config.site.name,
             version=version("thermostratum"),
@@ -170,10 +186,9 @@ class App:
             lag=self.lag,
             certificate=self.identity,
             reload=self.reloader.reload,
-            clock=clock,
-            wall_clock=wall_clock,
+            clock=trio.current_time,
+            wall_clock=self.wall_clock,
         )
-        self._wire()
 
     def _wire(self) -> None:
         """The few calls that go from one part to another; everything else is reached by import."""

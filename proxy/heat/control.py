@@ -96,9 +96,7 @@ class HeatControl:
         known = self._book.answered(demand)
         if known is not None:
             return known
-        in_force = arbitrate.in_force(self._docket, now_unix_s)
-        if in_force is not None and in_force.source != demand.source:
-            self._two_masters = demand.source[:63], now_unix_s
+        in_force = self._in_force(demand.source, now_unix_s)
         answer = self._book.judge(demand, self._policies.envelope, in_force, now_unix_s)
         if isinstance(answer, DemandAccepted) and not arbitrate.admit(self._docket, demand, now_unix_s):
             answer = DemandRefused(
@@ -113,9 +111,7 @@ class HeatControl:
         """Judge a schedule (one block or more, in order of time) as a whole: all of it goes on the docket, or nothing."""
         if self._book.answered(blocks[-1]) is not None:
             return schedule.answer_to(blocks)
-        in_force = arbitrate.in_force(self._docket, now_unix_s)
-        if in_force is not None and in_force.source != blocks[0].source:
-            self._two_masters = blocks[0].source[:63], now_unix_s
+        in_force = self._in_force(blocks[0].source, now_unix_s)
         answer = schedule.take(self._docket, self._book, self._policies.envelope, blocks, in_force, now_unix_s)
         self._journal.schedule(blocks, answer, now_unix_s)
         return answer
@@ -290,6 +286,13 @@ class HeatControl:
         self._last = decision
 
     # Inside.
+
+    def _in_force(self, source: str, now_unix_s: float) -> HeatDemand | None:
+        """Whose demand rules or will, after noting a second sender."""
+        in_force = arbitrate.in_force(self._docket, now_unix_s)
+        if in_force is not None and in_force.source != source:
+            self._two_masters = source[:63], now_unix_s
+        return in_force
 
     def _judge(self, now_s: float, now_unix_s: float) -> None:
         """Interlocks and alarms, from what meters and the last cycle said."""

@@ -3,6 +3,7 @@
 A face says what becomes of one write and garbles what it is told to garble; what the words are is each family's file.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -25,7 +26,7 @@ class Fate(Enum):
     CALIBRATING = auto()
 
 
-class FacedDevice(SimDevice):
+class FacedDevice(SimDevice, ABC):
     """Base of the other families' machines."""
 
     slow_s: float = 0.0  # before each answer
@@ -48,9 +49,9 @@ class FacedDevice(SimDevice):
             except (trio.BrokenResourceError, OSError):
                 return
 
+    @abstractmethod
     async def converse(self, stream: trio.abc.Stream) -> None:
         """Read one request and answer it. A family says how."""
-        raise NotImplementedError
 
     def fate(self, write: str, *, is_setting: bool) -> Fate:
         """What becomes of a write, by the faults set; counts it as arrived unless it is dropped."""
@@ -104,9 +105,9 @@ class FacedDevice(SimDevice):
 class HttpDevice(FacedDevice):
     """A machine whose API is HTTP."""
 
+    @abstractmethod
     def reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
         """Status and content for a request; None: close without a word. A family says what."""
-        raise NotImplementedError
 
     async def converse(self, stream: trio.abc.Stream) -> None:
         """One HTTP request, one answer."""

@@ -19,7 +19,7 @@ from proxy.heat.demand import DemandAccepted, MeterAccepted, MeterReading
 from proxy.views import HeatView
 from proxy.web.auth import Access, route
 from proxy.web.context import Web, WebContext, actor_name
-from proxy.web.problems import PROBLEM_JSON, ProblemError, documented, refusal
+from proxy.web.problems import ProblemError, documented, judged
 
 UnitId = Annotated[str, PathParameter(max_length=63)]
 OPERATE = route(Access.OPERATE)
@@ -96,12 +96,6 @@ def _body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
     return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
 
 
-def _judged(status: int, answer: msgspec.Struct) -> Response[Any]:
-    if status >= 400:
-        return Response(refusal(status, answer), status_code=status, media_type=PROBLEM_JSON)
-    return Response(answer, status_code=status)
-
-
 def _taken(unit_id: str, reason: str | None, done: str) -> Done:
     if reason is not None:
         raise ProblemError(409, reason)
@@ -123,7 +117,7 @@ def _require_unit(web: WebContext, unit_id: str) -> None:
 )
 async def put_demand(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """Replaces the demand that is valid now. Refused demands say why and which sequence number was the last."""
-    return _judged(*web.site.submit_demand(await request.body(), actor_name(request)))
+    return judged(*web.site.submit_demand(await request.body(), actor_name(request)))
 
 
 @put(
@@ -136,7 +130,7 @@ async def put_demand(request: Request[Any, Any, State], web: Web) -> Response[An
 )
 async def put_meter(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """One reading of the meter at the boundary; it expires like every reading."""
-    return _judged(*web.site.push_meter(await request.body(), actor_name(request)))
+    return judged(*web.site.push_meter(await request.body(), actor_name(request)))
 
 
 @put("/api/v1/heat/limit", **OPERATE, responses=documented(400, 401, 403, 413, 429), tags=["heat"], summary="Limit by hand")

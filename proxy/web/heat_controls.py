@@ -20,7 +20,7 @@ from proxy.heat.signals.schedules import LONGEST_S, MAX_BLOCKS, SHORTEST_S
 from proxy.views import HeatView
 from proxy.web.auth import Access, route
 from proxy.web.context import Web, actor_name
-from proxy.web.problems import PROBLEM_JSON, ProblemError, documented, refusal
+from proxy.web.problems import ProblemError, documented, judged
 
 DEMAND = route(Access.DEMAND)
 OPERATE = route(Access.OPERATE)
@@ -83,10 +83,7 @@ class ScheduleOperation(Operation):
 )
 async def put_schedule(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """Each block is a demand in its time. All are taken or none; a repeat is answered again and changes nothing."""
-    status, answer = web.site.put_schedule(await request.body(), actor_name(request))
-    if status >= 400:
-        return Response(refusal(status, answer), status_code=status, media_type=PROBLEM_JSON)
-    return Response(answer, status_code=status)
+    return judged(*web.site.put_schedule(await request.body(), actor_name(request)))
 
 
 @put(

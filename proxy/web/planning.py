@@ -17,7 +17,7 @@ from proxy.heat.forecast import ForecastTaken, TankTaken
 from proxy.views import PlanBlocks, PlanView
 from proxy.web.auth import Access, route
 from proxy.web.context import Web, actor_name
-from proxy.web.problems import PROBLEM_JSON, ProblemError, documented, refusal
+from proxy.web.problems import ProblemError, documented, judged
 
 MOMENT = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER], description="RFC 3339 with a zone, or seconds since 1970")
 
@@ -87,12 +87,6 @@ class TankOperation(Operation):
         self.request_body = _body({"content_kwh": content, "at": MOMENT}, ["content_kwh"])
 
 
-def _judged(status: int, answer: msgspec.Struct) -> Response[Any]:
-    if status >= 400:
-        return Response(refusal(status, answer), status_code=status, media_type=PROBLEM_JSON)
-    return Response(answer, status_code=status)
-
-
 @put(
     "/api/v1/prices",
     **route(Access.OPERATE),
@@ -103,7 +97,7 @@ def _judged(status: int, answer: msgspec.Struct) -> Response[Any]:
 )
 async def put_prices(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """Replaces the price series that are in the body; a new plan is made at once. Where no price reaches, [heat.costs] holds."""
-    return _judged(*web.site.put_prices(await request.body(), actor_name(request)))
+    return judged(*web.site.put_prices(await request.body(), actor_name(request)))
 
 
 @put(
@@ -116,7 +110,7 @@ async def put_prices(request: Request[Any, Any, State], web: Web) -> Response[An
 )
 async def put_forecast(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """Replaces the series that are in the body; a new plan is made at once. A schedule is no demand: it moves no unit by itself."""
-    return _judged(*web.site.put_forecast(await request.body(), actor_name(request)))
+    return judged(*web.site.put_forecast(await request.body(), actor_name(request)))
 
 
 @put(
@@ -129,7 +123,7 @@ async def put_forecast(request: Request[Any, Any, State], web: Web) -> Response[
 )
 async def put_tank(request: Request[Any, Any, State], web: Web) -> Response[Any]:
     """It expires after heat.planner.tank_stale_s; without it the tank is left alone."""
-    return _judged(*web.site.put_tank(await request.body(), actor_name(request)))
+    return judged(*web.site.put_tank(await request.body(), actor_name(request)))
 
 
 @get("/api/v1/heat/plan", **route(Access.READ), responses=documented(401, 404, 429), tags=["plan"], summary="The plan ahead")

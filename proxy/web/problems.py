@@ -72,6 +72,13 @@ def refusal(status: int, answer: msgspec.Struct) -> dict[str, Any]:
     return {**members, **msgspec.to_builtins(problem)}
 
 
+def judged(status: int, answer: msgspec.Struct) -> Response[Any]:
+    """The response for what the site answered: itself, or a problem document where it refused."""
+    if status >= 400:
+        return Response(refusal(status, answer), status_code=status, media_type=PROBLEM_JSON)
+    return Response(answer, status_code=status)
+
+
 def _handle_http(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     remedy = error.remedy if isinstance(error, ProblemError) else None
     problems = error.problems if isinstance(error, ProblemError) else []

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from proxy import config
@@ -11,6 +12,7 @@ from proxy.heat.control import HeatControl
 from proxy.heat.demand import HeatDemand
 from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
 from proxy.units.unit import LevelFact, UnitImage, UnitState
+from tests.support.plans import make_image as settled_image
 
 START_UNIX_S = 1_768_435_200.0  # a quarter hour begins
 NAMEPLATE_W = 8_064.0
@@ -24,34 +26,12 @@ RESEND_S = 30.0
 
 
 def make_image(k: int = 0, **facts: object) -> UnitImage:
-    """A settled unit on level 4 that may be commanded; any field can be given."""
-    fields: dict[str, object] = {
-        "id": f"u{k}",
-        "loop": "a",
-        "model": "m",
-        "state": UnitState.RUN,
-        "levels": LEVELS,
-        "level_commanded": 4,
-        "level_observed": 4,
-        "power_w": None,
-        "hashrate_reported_hps": None,
-        "inlet_c": None,
-        "outlet_c": 70.0,
-        "chip_c": 80.0,
-        "changed_at_s": None,
-        "may_command": True,
-        "earliest_change_s": 0.0,
-        "starts_today": 0,
-        "max_starts_per_day": 4,
-        "max_outlet_c": 85.0,
-        "max_chip_c": 95.0,
-        "fault": None,
-    }
-    fields.update(facts)
-    level = fields["level_observed"]
-    if "power_w" not in facts and isinstance(level, int):
-        fields["power_w"] = fields["levels"][level].power_w  # type: ignore[index]  # the table is built of objects
-    return UnitImage(**fields)  # type: ignore[arg-type]  # ditto
+    """A settled unit on level 4 of this plant that draws what its level says; any field can be given."""
+    image = settled_image(k, **{"levels": LEVELS, **facts})
+    if "power_w" in facts:
+        return image
+    level = image.level_observed
+    return msgspec.structs.replace(image, power_w=None if level is None else image.levels[level].power_w)
 
 
 class Unit:
