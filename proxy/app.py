@@ -18,7 +18,8 @@ from proxy.downstream.connection import Session
 from proxy.downstream.guard import Guard
 from proxy.downstream.quirks import Quirks
 from proxy.downstream.reactor import Reactor
-from proxy.downstream.v1 import Identity, MinerServer, MinerSession
+from proxy.downstream.reception import Identity, Reception
+from proxy.downstream.v1 import MinerServer, MinerSession
 from proxy.downstream.v2 import DeviceServer, DeviceSession, device_mask
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
@@ -44,6 +45,7 @@ from proxy.work.assign import Assigner
 from proxy.work.extranonce import PrefixAllocator
 from proxy.work.geometry import Geometry
 from proxy.work.router import Router
+from proxy.work.shares import ShareDesk
 
 log = structlog.get_logger()
 
@@ -76,14 +78,13 @@ class App:
         self.router = Router(
             geometry=self.geometry,
             policy=vardiff.policy_of(config),
-            ledger=self.ledger,
             events=self.events,
             clock=clock,
-            wall_clock=wall_clock,
             first_job_id=secrets.randbits(31),
             passes_difficulty_through=vardiff.passes_through(config.vardiff),
             holds_work=config.listen.hold_work,
         )
+        self.shares = ShareDesk(self.router, ledger=self.ledger, events=self.events, clock=clock, wall_clock=wall_clock)
         self._make_heat(connect)
         self.pools = [self.make_pool(pool) for pool in config.pools]
         self.assigner = Assigner(
@@ -134,28 +135,21 @@ class App:
 
     def _make_miners_side(self) -> None:
         """Sessions of both versions, and the reactor that serves them."""
-        config, clock = self.config, trio.current_time
+        config = self.config
         self.guard = Guard(admit_at_most(config), config.listen.max_connections_per_address, config.listen.proxy_protocol_from)
         self.allocator = PrefixAllocator(config.listen.unit_id_bytes, os.urandom)
-        self.miners = MinerServer(
+        reception = Reception(
             config=config.listen,
             router=self.router,
+            shares=self.shares,
             allocator=self.allocator,
             guard=self.guard,
             identify=self._identify,
-            offered_mask=self.assigner.offered_mask(int(config.listen.version_mask, 16)),
-            clock=clock,
-            rng=os.urandom,
+            clock=trio.current_time,
         )
-        self.devices = DeviceServer(
-            config=config.listen,
-            router=self.router,
-            allocator=self.allocator,
-            guard=self.guard,
-            identify=self._identify,
-            offered_mask=self.assigner.offered_mask(device_mask(int(config.listen.version_mask, 16))),
-            clock=clock,
-        )
+        mask = int(config.listen.version_mask, 16)
+        self.miners = MinerServer(reception, offered_mask=self.assigner.offered_mask(mask), rng=os.urandom)
+        self.devices = DeviceServer(reception, offered_mask=self.assigner.offered_mask(device_mask(mask)))
         self.identity = identity_of(config.listen, self.wall_clock())
         self.reactor = Reactor(
             config.listen,
@@ -194,10 +188,10 @@ class App:
         """The few calls that go from one part to another; everything else is reached by import."""
         self.router.on_work = self.devices.on_work = self.reactor.wake
         self.router.choose_session = self.assigner.choose
-        self.router.on_shares_work = self.assigner.account
+        self.shares.on_credited = self.assigner.account
         self.router.on_left = self.assigner.leave
-        self.ledger.on_durable = self.router.on_durable
-        self.ledger.on_failed = self.router.on_failed
+        self.ledger.on_durable = self.shares.on_durable
+        self.ledger.on_failed = self.shares.on_failed
         self.ledger.on_state = self._on_ledger_state
         self.fleet.on_commanded = self._on_commanded
 
@@ -207,7 +201,7 @@ class App:
             config,
             geometry=self.geometry,
             settle=self.ledger.settle,
-            answered=self.router.share_answered,
+            answered=self.shares.answered,
             publish=self.router.publish,
             changed=lambda: self.assigner.poke(),
             session_gone=self.router.forget_session,

@@ -4,91 +4,40 @@ It does NOT judge shares, choose pools or difficulties, and it never waits.
 """
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol
+from typing import Any
 
-import msgspec
 import structlog
 
 from protocol.bitcoin.target import difficulty_from_target
 from protocol.mining.share import Verdict
 from protocol.v1 import messages
 from protocol.v1.server import ServerConnection
-from proxy.config import Listen
 from proxy.downstream.connection import Connection
-from proxy.downstream.guard import COST_REFUSED_SHARE, Guard
-from proxy.downstream.quirks import Quirks, quirks_of
+from proxy.downstream.contained import contained
+from proxy.downstream.guard import COST_REFUSED_SHARE
+from proxy.downstream.quirks import quirks_of
+from proxy.downstream.reception import CHEAP_LIES, Reception
 from proxy.work.channel import Channel, ShareCoordinates
-from proxy.work.extranonce import PrefixAllocator
 from proxy.work.jobs import SentJob
-from proxy.work.router import Router
 
 log = structlog.get_logger()
 
 # Worker names one connection may authorize beside its own.
 MAX_WORKERS = 8
-# Refusals for what costs the sender nothing and us a hash.
-CHEAP_LIES = {Verdict.DUPLICATE, Verdict.LOW_DIFFICULTY, Verdict.UNKNOWN_JOB, Verdict.MALFORMED, Verdict.BAD_EXTRANONCE}
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Who a connection is: the unit's key for accounting, and the usual hashrate of its model where that is known."""
-
-    unit: str
-    typical_hps: float | None = None
-
-
-class Identify(Protocol):
-    """Who is this worker at this address? None: may not mine here."""
-
-    def __call__(self, worker: str, address: str, quirks: Quirks) -> Identity | None:
-        """See the class."""
-        ...
 
 
 class MinerServer:
     """What all V1 sessions share, and their factory."""
 
-    def __init__(
-        self,
-        *,
-        config: Listen,
-        router: Router,
-        allocator: PrefixAllocator,
-        guard: Guard,
-        identify: Identify,
-        offered_mask: Callable[[], int],
-        clock: Callable[[], float],
-        rng: Callable[[int], bytes],
-    ) -> None:
-        self.config = config
-        self.router = router
-        self.allocator = allocator
-        self.guard = guard
-        self.identify = identify
+    def __init__(self, reception: Reception, *, offered_mask: Callable[[], int], rng: Callable[[int], bytes]) -> None:
+        """offered_mask: the version bits that every pool allows now."""
+        self.reception = reception
         self.offered_mask = offered_mask
-        self.clock = clock
         self.rng = rng
-        self.known_by_agent: dict[str, int] = {}
 
     def session(self, connection: Connection) -> "MinerSession":
         """A session for a new connection."""
         return MinerSession(self, connection)
-
-
-P = ParamSpec("P")
-
-
-def _contained(call: "Callable[Concatenate[MinerSession, P], None]") -> "Callable[Concatenate[MinerSession, P], None]":
-    """What calls such a method serves many miners: a bug in it ends this one's connection and reaches nobody else."""
-
-    def contained(session: "MinerSession", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            call(session, *args, **kwargs)
-        except Exception:
-            log.exception("connection.bug", address=session._connection.address, doing=call.__name__)
-            session._connection.fail()
-
-    return contained
 
 
 class MinerSession:
@@ -96,24 +45,26 @@ class MinerSession:
 
     __slots__ = (
         "_channel",
-        "_connection",
         "_mask",
         "_prefix",
         "_protocol",
         "_queued",
         "_quirks",
+        "_reception",
         "_server",
         "_session_id",
         "_suggested",
         "_told",
         "_user_agent",
         "_workers",
+        "connection",
     )
 
     def __init__(self, server: MinerServer, connection: Connection) -> None:
+        self.connection = connection
         self._server = server
-        self._connection = connection
-        self._protocol = ServerConnection(server.config.line_limit_bytes)
+        self._reception = server.reception
+        self._protocol = ServerConnection(server.reception.config.line_limit_bytes)
         self._channel: Channel | None = None
         self._prefix: bytes | None = None
         self._session_id = ""
@@ -149,44 +100,42 @@ class MinerSession:
         protocol.feed(data)
         while (event := protocol.next_event()) is not None:
             HANDLERS[type(event)](self, event)
-            if self._connection.close_reason is not None:
+            if self.connection.close_reason is not None:
                 return
 
     def closed(self, reason: str) -> None:
         """The connection is gone: give back what it held."""
-        server = self._server
-        now_s = server.clock()
+        reception = self._reception
+        now_s = reception.clock()
         channel, self._channel = self._channel, None
         if channel is not None:
-            server.router.close_channel(channel)
+            reception.router.close_channel(channel)
         if self._prefix is not None:
-            server.allocator.release(self._prefix, now_s)
+            reception.allocator.release(self._prefix, now_s)
             self._prefix = None
         log.info(
             "miner.left",
             unit=channel.unit if channel else None,
-            address=self._connection.address,
+            address=self.connection.address,
             reason=reason,
             accepted=channel.accepted if channel else 0,
             rejected=channel.rejected if channel else 0,
-            seconds=round(now_s - self._connection.opened_s, 1),
+            seconds=round(now_s - self.connection.opened_s, 1),
         )
 
     def _on_subscribe(self, event: messages.Subscribe) -> None:
-        server = self._server
+        reception = self._reception
         if self._prefix is None:
-            self._prefix = server.allocator.allocate(server.clock(), self._wanted_prefix(event.session_id))
+            self._prefix = reception.allocator.allocate(reception.clock(), self._wanted_prefix(event.session_id))
             if self._prefix is None:
-                self._connection.send(
-                    self._protocol.error(event.id, messages.CODE_OTHER, "no extranonce prefix is free; try later")
-                )
-                self._connection.hang_up("no extranonce prefix free: listen.unit_id_bytes is too small for this site")
+                self.connection.send(self._protocol.error(event.id, messages.CODE_OTHER, "no extranonce prefix is free; try later"))
+                self.connection.hang_up("no extranonce prefix free: listen.unit_id_bytes is too small for this site")
                 return
-            self._session_id = self._prefix.hex() + server.rng(4).hex()
+            self._session_id = self._prefix.hex() + self._server.rng(4).hex()
             self._user_agent = event.user_agent
             self._quirks = quirks_of(event.user_agent)
-        reply = self._protocol.subscribed(event.id, self._session_id, self._prefix, server.config.extranonce2_bytes)
-        self._connection.send(reply)
+        reply = self._protocol.subscribed(event.id, self._session_id, self._prefix, reception.config.extranonce2_bytes)
+        self.connection.send(reply)
         self._open_if_complete()
 
     def _wanted_prefix(self, session_id: str | None) -> bytes | None:
@@ -194,7 +143,7 @@ class MinerSession:
         if session_id is None:
             return None
         try:
-            return bytes.fromhex(session_id[: 2 * self._server.config.unit_id_bytes]) or None
+            return bytes.fromhex(session_id[: 2 * self._reception.config.unit_id_bytes]) or None
         except ValueError:
             return None
 
@@ -206,7 +155,7 @@ class MinerSession:
             if mask.bit_count() < wish.min_bit_count or mask == 0:
                 mask = None
         minimum = event.minimum_difficulty is not None
-        self._connection.send(self._protocol.configured(event, mask, minimum, event.subscribe_extranonce))
+        self.connection.send(self._protocol.configured(event, mask, minimum, event.subscribe_extranonce))
         if wish is not None:
             self._mask = mask or 0
             if self._channel is not None:
@@ -216,11 +165,11 @@ class MinerSession:
 
     def _on_authorize(self, event: messages.Authorize) -> None:
         worker = event.user
-        identity = self._server.identify(worker, self._connection.address, self._quirks)
+        identity = self._reception.identify(worker, self.connection.address, self._quirks)
         accepted = identity is not None and (worker in self._workers or len(self._workers) < MAX_WORKERS)
-        self._connection.send(self._protocol.authorized(event.id, accepted))
+        self.connection.send(self._protocol.authorized(event.id, accepted))
         if not accepted:
-            log.warning("miner.refused", worker=worker, address=self._connection.address, remedy="add the unit to the site file")
+            log.warning("miner.refused", worker=worker, address=self.connection.address, remedy="add the unit to the site file")
             return
         if worker not in self._workers:
             self._workers = (*self._workers, worker)
@@ -230,76 +179,72 @@ class MinerSession:
         if self._channel is not None or not self._workers or self._prefix is None:
             return
         worker = self._workers[0]
-        identity = self._server.identify(worker, self._connection.address, self._quirks)
+        identity = self._reception.identify(worker, self.connection.address, self._quirks)
         if identity is None:
             return
         channel = Channel(
-            self, identity.unit, worker, self._connection.address, self._prefix, self._server.config.extranonce2_bytes
+            self, identity.unit, worker, self.connection.address, self._prefix, self._reception.config.extranonce2_bytes
         )
         channel.user_agent = self._user_agent
         channel.negotiated_mask = channel.told_mask = self._mask
         self._channel = channel
         # The answers come first on the wire, then difficulty and job.
-        self._server.router.open_channel(channel, self._suggested, identity.typical_hps)
+        self._reception.router.open_channel(channel, self._suggested, identity.typical_hps)
 
     def _on_submit(self, event: messages.Submit) -> None:
         channel = self._channel
         if channel is None or event.user not in self._workers:
             verdict = Verdict.NOT_SUBSCRIBED if self._prefix is None else Verdict.UNAUTHORIZED
-            self._server.router.refuse(channel, channel.unit if channel else "", verdict)
+            self._reception.shares.refuse(channel, verdict)
         else:
             coordinates = ShareCoordinates(event.job_id, event.extranonce2, event.ntime, event.nonce, event.version_bits)
-            refusal = self._server.router.submit(channel, coordinates, event.id)
+            refusal = self._reception.shares.submit(channel, coordinates, event.id)
             if refusal is None:
                 return
             verdict = refusal
-        self._connection.send(self._protocol.rejected(event.id, verdict))
+        self.connection.send(self._protocol.rejected(event.id, verdict))
         if verdict in CHEAP_LIES:
-            self._charge(COST_REFUSED_SHARE)
+            self._reception.charge(self.connection, COST_REFUSED_SHARE)
 
     def _on_suggest_difficulty(self, event: messages.SuggestDifficulty) -> None:
-        self._connection.send(self._protocol.result(event.id, True))
+        self.connection.send(self._protocol.result(event.id, True))
         self._suggested = event.difficulty
         if self._channel is not None:
-            self._server.router.suggest_difficulty(self._channel, event.difficulty)
+            self._reception.router.suggest_difficulty(self._channel, event.difficulty)
 
     def _on_suggest_target(self, event: messages.SuggestTarget) -> None:
         self._on_suggest_difficulty(messages.SuggestDifficulty(event.id, difficulty_from_target(event.target)))
 
     def _on_extranonce_subscribe(self, event: messages.ExtranonceSubscribe) -> None:
         # A unit's coordinates never change, so there will never be one to send; the wish itself is harmless.
-        self._connection.send(self._protocol.result(event.id, True))
+        self.connection.send(self._protocol.result(event.id, True))
 
     def _on_ping(self, event: messages.Ping) -> None:
-        self._connection.send(self._protocol.pong(event.id))
+        self.connection.send(self._protocol.pong(event.id))
 
     def _on_get_transactions(self, event: messages.GetTransactions) -> None:
-        self._connection.send(self._protocol.error(event.id, messages.CODE_OTHER, "get_transactions is not supported"))
+        self.connection.send(self._protocol.error(event.id, messages.CODE_OTHER, "get_transactions is not supported"))
 
     def _on_unknown(self, event: messages.UnknownRequest) -> None:
-        self._connection.send(self._protocol.error(event.id, -3, "Method not found"))
-        self._charge(COST_REFUSED_SHARE)
+        self.connection.send(self._protocol.error(event.id, -3, "Method not found"))
+        self._reception.charge(self.connection, COST_REFUSED_SHARE)
 
     def _on_bad_request(self, event: messages.BadRequest) -> None:
         if event.method == "mining.submit":
             channel = self._channel
-            self._server.router.refuse(channel, channel.unit if channel else "", Verdict.MALFORMED)
-        self._connection.send(self._protocol.error(event.id, event.code, event.reason))
-        self._charge(COST_REFUSED_SHARE)
+            self._reception.shares.refuse(channel, Verdict.MALFORMED)
+        self.connection.send(self._protocol.error(event.id, event.code, event.reason))
+        self._reception.charge(self.connection, COST_REFUSED_SHARE)
 
     def _on_answer(self, event: object) -> None:
         """An answer to something we asked; nothing depends on it."""
 
-    def _charge(self, cost: float) -> None:
-        if not self._server.guard.charge(self._connection.address, cost, self._server.clock()):
-            self._connection.hang_up("too much nonsense from this address")
-
     # -- from the router: see ChannelLink
 
-    @_contained
+    @contained
     def send_job(self, sent: SentJob, *, clean: bool, new_difficulty: bool, new_mask: bool) -> None:
         """Difficulty and mask first where they changed, then the job; one write."""
-        if self._connection.is_job_waiting:
+        if self.connection.is_job_waiting:
             # That job is never sent: what it would have told comes with this one.
             was_clean, was_difficulty, was_mask = self._told
             clean, new_difficulty, new_mask = clean or was_clean, new_difficulty or was_difficulty, new_mask or was_mask
@@ -312,29 +257,29 @@ class MinerSession:
             line = messages.encode_set_difficulty(sent.difficulty) + line
         if new_mask:
             line = self._protocol.set_version_mask(sent.version_mask) + line
-        self._connection.send_job(line)
+        self.connection.send_job(line)
 
-    @_contained
+    @contained
     def answer_accepted(self, token: object) -> None:
         """Queue `true`."""
         assert isinstance(token, bytes)
         self._queued += self._protocol.accepted(token)
 
-    @_contained
+    @contained
     def answer_rejected(self, token: object, verdict: Verdict) -> None:
         """Queue a refusal."""
         assert isinstance(token, bytes)
         self._queued += self._protocol.rejected(token, verdict)
 
-    @_contained
+    @contained
     def flush(self) -> None:
         """Send what was queued."""
         queued, self._queued = self._queued, b""
-        self._connection.send(queued)
+        self.connection.send(queued)
 
     def close(self, reason: str) -> None:
         """Hang up."""
-        self._connection.hang_up(reason)
+        self.connection.hang_up(reason)
 
 
 # Any: each handler takes exactly the event type it is listed under.

@@ -25,17 +25,15 @@ from protocol.v2.server_events import (
 )
 from protocol.v2.text import printable
 from protocol.v2.transport import PlainTransport
-from proxy.config import Listen
 from proxy.downstream.connection import Connection
-from proxy.downstream.guard import COST_CONNECTION, COST_REFUSED_SHARE, Guard
+from proxy.downstream.guard import COST_CONNECTION, COST_REFUSED_SHARE
 from proxy.downstream.quirks import quirks_of
-from proxy.downstream.v1 import CHEAP_LIES, Identify, Identity
+from proxy.downstream.reception import CHEAP_LIES, Identity, Reception
 from proxy.downstream.v2_channel import DeviceChannel, Ticket, code_of, floor_difficulty
-from proxy.downstream.v2_jobs import JobFrames, ToldJob, may_roll, standard
+from proxy.downstream.v2_jobs import JobFrames, may_roll
+from proxy.downstream.v2_waiting import WaitingJobs
 from proxy.work.channel import Channel, ShareCoordinates
-from proxy.work.extranonce import PrefixAllocator
 from proxy.work.jobs import SentJob
-from proxy.work.router import Router
 
 log = structlog.get_logger()
 
@@ -46,25 +44,11 @@ NO_FREE_PREFIX = b"no-free-extranonce-prefix"
 class DeviceServer:
     """What all V2 sessions share, and their factory."""
 
-    def __init__(
-        self,
-        *,
-        config: Listen,
-        router: Router,
-        allocator: PrefixAllocator,
-        guard: Guard,
-        identify: Identify,
-        offered_mask: Callable[[], int],
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, reception: Reception, *, offered_mask: Callable[[], int]) -> None:
         """offered_mask: the version bits that every pool allows now."""
-        self.config = config
-        self.router = router
-        self.allocator = allocator
-        self.guard = guard
-        self.identify = identify
-        self.clock = clock
+        self.reception = reception
         self.frames = JobFrames()
+        self.standard_extranonce = bytes(reception.config.extranonce2_bytes)  # what nobody rolls on a standard channel
         self.on_work: Callable[[], None] = lambda: None  # somebody has to call `flush`
         self._offered_mask = offered_mask
         self._unflushed: dict[DeviceSession, None] = {}
@@ -90,7 +74,7 @@ class DeviceServer:
 
     def flush(self) -> None:
         """Send what waits; while a fan-out runs, only on connections of whose channels none still waits for it."""
-        is_running = self.router.is_fan_out_pending
+        is_running = self.reception.router.is_fan_out_pending
         for session in list(self._unflushed):
             if not is_running or session.is_complete:
                 del self._unflushed[session]
@@ -108,9 +92,9 @@ class DeviceSession:
         "_agent",
         "_empty_since_s",
         "_frames",
-        "_handed",
         "_links",
         "_protocol",
+        "_reception",
         "_requires_rolling",
         "_rolling",
         "_server",
@@ -121,12 +105,12 @@ class DeviceSession:
     def __init__(self, server: DeviceServer, connection: Connection) -> None:
         self.connection = connection
         self._server = server
+        self._reception = server.reception
         self._rolling = server.rollable()
         self._protocol = ServerConnection(Offer(fixed_version=not self._rolling))
         self._frames = PlainTransport(max_payload)
         self._links: dict[int, DeviceChannel] = {}
-        self._waiting: dict[DeviceChannel, ToldJob] = {}
-        self._handed = False  # what waits is in the hands of the connection
+        self._waiting = WaitingJobs(connection, self._protocol, server.frames, self._links, server.standard_extranonce)
         self._empty_since_s = connection.opened_s
         self._agent: str | None = None
         self._requires_rolling = False
@@ -136,7 +120,7 @@ class DeviceSession:
         """It has a channel, or had one a short time ago."""
         if self._links:
             return True
-        return self._server.clock() - self._empty_since_s <= self._server.config.handshake_timeout_s
+        return self._reception.clock() - self._empty_since_s <= self._reception.config.handshake_timeout_s
 
     @property
     def may_be_silent(self) -> bool:
@@ -151,7 +135,7 @@ class DeviceSession:
     @property
     def is_complete(self) -> bool:
         """Every channel has a job waiting."""
-        return len(self._waiting) >= len(self._links)
+        return self._waiting.is_complete
 
     # -- from the device
 
@@ -198,20 +182,20 @@ class DeviceSession:
         self.connection.send(event.reply)
 
     def _on_channel_wanted(self, event: ChannelWanted) -> None:
-        server = self._server
+        reception = self._reception
         if self._links:
-            self._charge(COST_CONNECTION)
+            self._reception.charge(self.connection, COST_CONNECTION)
         worker = printable(event.user_identity)
         quirks = quirks_of(self._agent)
-        identity = server.identify(worker, self.connection.address, quirks) if worker else None
+        identity = reception.identify(worker, self.connection.address, quirks) if worker else None
         if identity is None:
             self._refuse_open(event, worker, error_codes.UNKNOWN_USER, "add the unit to the site file")
             return
-        if event.min_extranonce_size > server.config.extranonce2_bytes:
+        if event.min_extranonce_size > reception.config.extranonce2_bytes:
             remedy = "raise listen.extranonce2_bytes if every pool allows it"
             self._refuse_open(event, worker, error_codes.MIN_EXTRANONCE_SIZE_TOO_LARGE, remedy)
             return
-        prefix = server.allocator.allocate(server.clock())
+        prefix = reception.allocator.allocate(reception.clock())
         if prefix is None:
             self._refuse_open(event, worker, NO_FREE_PREFIX, "raise listen.unit_id_bytes if every pool allows it")
             return
@@ -219,31 +203,31 @@ class DeviceSession:
 
     def _refuse_open(self, event: ChannelWanted, worker: str, code: bytes, remedy: str) -> None:
         self.connection.send(self._protocol.refuse_channel(event, code))
-        self._charge(COST_REFUSED_SHARE)
+        self._reception.charge(self.connection, COST_REFUSED_SHARE)
         log.warning("device.refused", worker=worker, address=self.connection.address, code=code.decode(), remedy=remedy)
 
     def _open(self, event: ChannelWanted, worker: str, identity: Identity, prefix: bytes) -> None:
-        server = self._server
+        reception = self._reception
         link = DeviceChannel(self, event)
-        channel = Channel(link, identity.unit, worker, self.connection.address, prefix, server.config.extranonce2_bytes)
+        channel = Channel(link, identity.unit, worker, self.connection.address, prefix, reception.config.extranonce2_bytes)
         channel.user_agent = self._agent
         channel.stratum_version = 2
         channel.negotiated_mask = channel.told_mask = self._rolling
         channel.floor_difficulty = floor_difficulty(event.max_target)
         link.channel = channel
-        server.router.open_channel(channel, None, identity.typical_hps or event.nominal_hash_rate or None)
+        reception.router.open_channel(channel, None, identity.typical_hps or event.nominal_hash_rate or None)
         if link.channel_id is None:
             # No pool has work yet: the channel opens all the same, and its first job brings the target that is right then.
             self.answer_open(link, own_target(channel))
 
     def answer_open(self, link: DeviceChannel, target: int) -> None:
         """Tell the device that its channel is open; jobs may follow."""
-        size = self._server.config.extranonce2_bytes
+        size = self._reception.config.extranonce2_bytes
         prefix = link.channel.prefix
         if link.wanted.is_extended:
             channel_id, reply = self._protocol.open_extended(link.wanted, target, prefix, size)
         else:
-            channel_id, reply = self._protocol.open_standard(link.wanted, target, prefix + bytes(size))
+            channel_id, reply = self._protocol.open_standard(link.wanted, target, prefix + self._server.standard_extranonce)
         link.channel_id = channel_id
         link.told_target = target
         self._links[channel_id] = link
@@ -252,9 +236,9 @@ class DeviceSession:
     def _on_updated(self, event: ChannelUpdated) -> None:
         link = self._links[event.channel_id]
         link.channel.floor_difficulty = floor_difficulty(event.max_target)
-        self._server.router.hint_hashrate(link.channel, event.nominal_hash_rate)
+        self._reception.router.hint_hashrate(link.channel, event.nominal_hash_rate)
         if link.told_target > event.max_target:
-            self._server.router.renew(link.channel)
+            self._reception.router.renew(link.channel)
         if link.told_target > event.max_target and link.has_work:
             # There is no fresh job to send it with. It is for the next one then; a channel without any is told with its first.
             link.told_target = own_target(link.channel)
@@ -267,7 +251,7 @@ class DeviceSession:
     def _on_share(self, event: ShareSubmitted) -> None:
         link = self._links[event.channel_id]
         channel = link.channel
-        router = self._server.router
+        shares = self._reception.shares
         job_id = f"{event.job_id:x}"
         sent = channel.jobs.get(job_id) or channel.stale.get(job_id)
         rolled: int | None = None
@@ -275,18 +259,18 @@ class DeviceSession:
             mask = sent.version_mask if may_roll(sent.version_mask) else 0
             wrong = (event.version ^ sent.wire.job.version) & ~mask
             if wrong:
-                router.refuse(channel, channel.unit, Verdict.BAD_VERSION)
+                shares.refuse(channel, Verdict.BAD_VERSION)
                 self._refuse(link, event.sequence_number, _version_code(mask))
                 if mask and wrong & VERSION_MASK_BIP323:
                     self._forbid_rolling(link)
                 return
             rolled = event.version & mask if mask else None
-        extranonce = event.extranonce if link.wanted.is_extended else bytes(self._server.config.extranonce2_bytes)
+        extranonce = event.extranonce if link.wanted.is_extended else self._server.standard_extranonce
         worker = printable(event.user_identity) if event.user_identity else None
         ticket = Ticket(event.sequence_number, sent.difficulty if sent is not None else 0.0)
         blocks = channel.blocks
         share = ShareCoordinates(job_id, extranonce, event.ntime, event.nonce, rolled, worker)
-        verdict = router.submit(channel, share, ticket)
+        verdict = shares.submit(channel, share, ticket)
         if verdict is None:
             ticket.is_block = channel.blocks != blocks
             return
@@ -298,32 +282,28 @@ class DeviceSession:
             return
         link.rolls_all = True
         log.info("device.rolls_all", unit=link.channel.unit, address=self.connection.address)
-        self._server.router.renew(link.channel)
+        self._reception.router.renew(link.channel)
 
     def _refuse(self, link: DeviceChannel, sequence_number: int, code: bytes, *, is_cheap: bool = True) -> None:
         self.refuse_share(link, sequence_number, code)
         if is_cheap:
-            self._charge(COST_REFUSED_SHARE)
+            self._reception.charge(self.connection, COST_REFUSED_SHARE)
 
     def _on_refused(self, event: Refused) -> None:
         if event.is_share:
             link = self._links.get(event.channel_id) if event.channel_id is not None else None
             channel = link.channel if link is not None else None
-            self._server.router.refuse(channel, channel.unit if channel else "", Verdict.MALFORMED)
+            self._reception.shares.refuse(channel, Verdict.MALFORMED)
         self.connection.send(event.reply)
-        self._charge(COST_REFUSED_SHARE)
-
-    def _charge(self, cost: float) -> None:
-        if not self._server.guard.charge(self.connection.address, cost, self._server.clock()):
-            self.connection.hang_up("too much nonsense from this address")
+        self._reception.charge(self.connection, COST_REFUSED_SHARE)
 
     def _release(self, channel_id: int) -> None:
         link = self._links.pop(channel_id)
-        self._waiting.pop(link, None)
-        now_s = self._server.clock()
+        self._waiting.drop(link)
+        now_s = self._reception.clock()
         self._empty_since_s = now_s
-        self._server.router.close_channel(link.channel)
-        self._server.allocator.release(link.channel.prefix, now_s)
+        self._reception.router.close_channel(link.channel)
+        self._reception.allocator.release(link.channel.prefix, now_s)
 
     # -- from the channels
 
@@ -342,12 +322,7 @@ class DeviceSession:
             )
             self.connection.hang_up("requires version rolling, which the pool of its unit does not allow")
             return
-        if self._handed and not self.connection.is_job_waiting:
-            self._have_left()
-        earlier = self._waiting.pop(link, None)
-        if earlier is not None:
-            clean, new_target = clean or earlier.clean, new_target or earlier.new_target
-        self._waiting[link] = ToldJob(sent, clean, new_target)
+        self._waiting.put(link, sent, clean=clean, new_target=new_target)
         if len(self._links) > 1:
             self._server.flush_later(self)
         else:
@@ -355,24 +330,12 @@ class DeviceSession:
 
     def flush_jobs(self) -> None:
         """Hand what waits to the connection."""
-        if not self._waiting or self.connection.close_reason is not None:
-            return
-        self.connection.send_job(self._waiting_frames)
-        self._handed = True
-        if not self.connection.is_job_waiting:
-            self._have_left()
-
-    def _have_left(self) -> None:
-        """What was handed to the connection is on its way."""
-        for link in self._waiting:
-            link.has_work = True
-        self._waiting.clear()
-        self._handed = False
+        self._waiting.hand_over()
 
     def acknowledge(self, link: DeviceChannel) -> None:
         """Tell of the accepted shares of a channel if it is time."""
-        now_s = self._server.clock()
-        if link.channel_id is None or not link.acknowledgements.is_due(now_s, self._server.config.v2_share_batch):
+        now_s = self._reception.clock()
+        if link.channel_id is None or not link.acknowledgements.is_due(now_s, self._reception.config.v2_share_batch):
             return
         batch = link.acknowledgements.take(now_s)
         if batch is not None:
@@ -382,65 +345,6 @@ class DeviceSession:
         """Tell of one refused share."""
         if link.channel_id is not None:
             self.connection.send(self._protocol.refuse_share(link.channel_id, sequence_number, code))
-
-    def _waiting_frames(self) -> bytes:
-        """The frames of what waits now: called when they can leave, and again when not a byte of them has left."""
-        waiting = self._waiting
-        if len(waiting) == 1:
-            ((link, told),) = waiting.items()
-            return b"".join(self._job_frames(link, told))
-        group = self._common_group()
-        if group is not None:
-            told = next(iter(waiting.values()))
-            frames = self._server.frames
-            parts = [self._target_frame(link) for link, each in waiting.items() if each.new_target and link.has_work]
-            rolls_all = next(iter(waiting)).rolls_all
-            parts.append(self._protocol.send(group, frames.extended(told.sent, clean=told.clean, rolls_all=rolls_all)))
-            parts += [self._target_frame(link) for link, each in waiting.items() if each.new_target and not link.has_work]
-            if told.clean:
-                parts.append(self._protocol.send(group, frames.tip(told.sent)))
-            return b"".join(parts)
-        return b"".join(part for link, told in waiting.items() for part in self._job_frames(link, told))
-
-    def _common_group(self) -> int | None:
-        """The group, where one message does for all of its channels."""
-        waiting = self._waiting
-        if len(waiting) < 2 or len(waiting) != len(self._links) or not self._protocol.uses_groups:
-            return None
-        one, first = next(iter(waiting.items()))
-        for link, told in waiting.items():
-            same = told.clean is first.clean and told.sent.wire is first.sent.wire and link.rolls_all is one.rolls_all
-            if not same or not link.wanted.is_extended or told.sent.version_mask != first.sent.version_mask:
-                return None
-        return self._protocol.group_of(next(iter(self._links)))
-
-    def _job_frames(self, link: DeviceChannel, told: ToldJob) -> list[bytes]:
-        channel_id = link.channel_id
-        assert channel_id is not None, "jobs follow the answer to the request"
-        server = self._server
-        # SV2 5.3.15: a job is the first that a new channel hears of; while it is a future one, a target still counts for it.
-        frames = []
-        if told.new_target and link.has_work:
-            frames.append(self._target_frame(link))
-        if link.wanted.is_extended:
-            job = server.frames.extended(told.sent, clean=told.clean, rolls_all=link.rolls_all)
-        else:
-            job = standard(told.sent, link.channel.prefix + bytes(server.config.extranonce2_bytes), clean=told.clean)
-        if told.clean and link.has_work:
-            frames.append(self._protocol.send_activated(channel_id, job, server.frames.tip(told.sent)))
-            return frames
-        frames.append(self._protocol.send(channel_id, job))
-        if told.new_target and not link.has_work:
-            frames.append(self._target_frame(link))
-        if told.clean:
-            frames.append(self._protocol.send(channel_id, server.frames.tip(told.sent)))
-        return frames
-
-    def _target_frame(self, link: DeviceChannel) -> bytes:
-        channel_id = link.channel_id
-        assert channel_id is not None, "jobs follow the answer to the request"
-        # The device may have asked for a harder one while the job waited.
-        return self._protocol.set_target(channel_id, min(link.told_target, self._protocol.max_target(channel_id)))
 
 
 def device_mask(version_mask: int) -> int:

@@ -3,24 +3,22 @@
 It puts nothing on the wire itself but answers; jobs it hands to its session, which knows who else is on the connection.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING
 
 import msgspec
-import structlog
 
 from protocol.bitcoin.target import difficulty_from_target, floor_power_of_two, target_from_difficulty
 from protocol.mining.share import Verdict
 from protocol.v2 import error_codes
 from protocol.v2.acknowledge import Acknowledgements
 from protocol.v2.server_events import ChannelWanted
+from proxy.downstream.connection import Connection
+from proxy.downstream.contained import contained
 from proxy.work.channel import Channel
 from proxy.work.jobs import SentJob
 
 if TYPE_CHECKING:
     from proxy.downstream.v2 import DeviceSession
-
-log = structlog.get_logger()
 
 # As the reference implementation spells them. Where it has none the verdict's own name is sent: devices log what they do not know.
 ERROR_CODES = {
@@ -34,8 +32,6 @@ ERROR_CODES = {
     Verdict.MALFORMED: error_codes.INVALID_SHARE,
 }
 
-P = ParamSpec("P")
-
 
 class Ticket(msgspec.Struct, gc=False):
     """What comes back with the fate of a share. is_block is known only after the router has taken the share."""
@@ -43,19 +39,6 @@ class Ticket(msgspec.Struct, gc=False):
     sequence_number: int
     difficulty: float
     is_block: bool = False
-
-
-def _contained(call: "Callable[Concatenate[DeviceChannel, P], None]") -> "Callable[Concatenate[DeviceChannel, P], None]":
-    """What calls such a method serves many miners: a bug in it ends this one's connection and reaches nobody else."""
-
-    def contained(link: "DeviceChannel", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            call(link, *args, **kwargs)
-        except Exception:
-            log.exception("connection.bug", address=link.session.connection.address, doing=call.__name__)
-            link.session.connection.fail()
-
-    return contained
 
 
 class DeviceChannel:
@@ -86,7 +69,12 @@ class DeviceChannel:
         self.tip = (b"", 0)  # previous hash and nbits of that job
         self.acknowledgements = Acknowledgements()
 
-    @_contained
+    @property
+    def connection(self) -> Connection:
+        """The connection it is on."""
+        return self.session.connection
+
+    @contained
     def send_job(self, sent: SentJob, *, clean: bool, new_difficulty: bool, new_mask: bool) -> None:
         """See ChannelLink. That versions may be rolled is said by each job, so there is no mask to tell."""
         if self.channel_id is None:
@@ -99,26 +87,26 @@ class DeviceChannel:
         new_target, self.told_target = sent.target != self.told_target, sent.target
         self.session.queue_job(self, sent, clean=clean, new_target=new_target)
 
-    @_contained
+    @contained
     def answer_accepted(self, token: object) -> None:
         """See ChannelLink; `flush` decides when it is told."""
         assert isinstance(token, Ticket)
         self.acknowledgements.add(token.sequence_number, token.difficulty, is_block=token.is_block)
 
-    @_contained
+    @contained
     def answer_rejected(self, token: object, verdict: Verdict) -> None:
         """Told at once: every refusal has a message of its own."""
         assert isinstance(token, Ticket)
         self.session.refuse_share(self, token.sequence_number, code_of(verdict))
 
-    @_contained
+    @contained
     def flush(self) -> None:
         """Tell of accepted shares where a batch is due."""
         self.session.acknowledge(self)
 
     def close(self, reason: str) -> None:
         """Hang up."""
-        self.session.connection.hang_up(reason)
+        self.connection.hang_up(reason)
 
 
 def code_of(verdict: Verdict) -> bytes:

@@ -1,29 +1,21 @@
-"""Jobs down, shares up: the place where channels and upstream sessions meet. Plain calls, no await, no socket, no wire format.
+"""Jobs down: a pool's job to every channel of its session, with the difficulty that is right. Plain calls, no await, no socket.
 
-Who works for which pool is `assign`'s business; judging a share is `channel`'s; what a difficulty should be is `vardiff`'s. The
-router makes them one path: a pool's job to every channel of its session, a unit's share to the pool that owns its job and to
-the ledger.
+Who works for which pool is `assign`'s business; what a difficulty should be is `vardiff`'s; what becomes of a share is that of
+`shares`. It does NOT know any wire format.
 """
 
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from typing import Protocol
 
-import msgspec
-
-from protocol.bitcoin.target import HASHES_PER_DIFFICULTY, floor_power_of_two
-from protocol.mining.share import Judgement, Verdict, header_version
+from protocol.bitcoin.target import floor_power_of_two
 from proxy.events import EventLog
-from proxy.ledger.records import ShareRecord
 from proxy.work import vardiff
-from proxy.work.channel import Channel, ShareCoordinates
+from proxy.work.channel import Channel
 from proxy.work.fanout import FanOut
 from proxy.work.gate import Gate
 from proxy.work.geometry import Geometry, seconds_to_exhaust
 from proxy.work.jobs import (
-    ForwardedShare,
     JobIds,
-    SentJob,
     UpstreamJob,
     UpstreamSession,
     WireJob,
@@ -41,34 +33,6 @@ ORDER_LIFE_S = 60.0
 FAN_OUT_AT_ONCE = 128
 
 
-class ShareLedger(Protocol):
-    """What the router needs of the ledger."""
-
-    @property
-    def is_degraded(self) -> bool:
-        """Nothing can be promised now."""
-        ...
-
-    def next_share_id(self) -> int:
-        """A new id."""
-        ...
-
-    def record_share(self, record: ShareRecord, token: object) -> bool:
-        """Queue the record; `token` comes back when it is durable. False: not taken."""
-        ...
-
-    def count_rejected(self, unit: str, pool: str, verdict: str, at_unix_s: float, difficulty: float) -> None:
-        """Count a share that we refused."""
-        ...
-
-
-class ShareToken(msgspec.Struct, frozen=True, gc=False):
-    """Where the answer of a share goes once it is durable."""
-
-    channel: Channel
-    answer: object  # the link's own token
-
-
 class Router:
     """All channels of the site and the work they are on."""
 
@@ -77,10 +41,8 @@ class Router:
         *,
         geometry: Geometry,
         policy: vardiff.VardiffPolicy,
-        ledger: ShareLedger,
         events: EventLog,
         clock: Callable[[], float],
-        wall_clock: Callable[[], float],
         first_job_id: int,
         passes_difficulty_through: bool = False,
         holds_work: bool = False,
@@ -93,13 +55,10 @@ class Router:
         self.on_work: Callable[[], None] = lambda: None  # somebody has to advance the fan-out
         self.on_left: Callable[[str], None] = lambda unit: None
         self.choose_session: Callable[[Channel], UpstreamSession | None] = lambda channel: None
-        self.on_shares_work: Callable[[str, float], None] = lambda pool, work: None
         self.passes_difficulty_through = passes_difficulty_through
         self.holds_work = holds_work
-        self._ledger = ledger
         self._events = events
         self._clock = clock
-        self._wall_clock = wall_clock
         self._ids = JobIds(first_job_id)
         self._gate = Gate()
         self._fan_out = FanOut(self._send_next_job)
@@ -170,28 +129,6 @@ class Router:
             self._fan_out.join(session, wire, channels)
             self.on_work()
 
-    def submit(self, channel: Channel, share: ShareCoordinates, answer: object) -> Verdict | None:
-        """Take one share. None: it is good and `answer` is given through the link once the record is durable; else the refusal."""
-        now_s = self._clock()
-        channel.last_share_s = now_s
-        judgement, sent = channel.judge(share)
-        verdict = judgement.verdict
-        if sent is not None and (verdict is Verdict.VALID or verdict is Verdict.BLOCK):
-            refusal = self._take(channel, share, judgement, sent, answer, now_s)
-            if refusal is None:
-                return None
-            # It was not taken, so the same share may come again.
-            sent.wire.upstream.seen.discard(judgement.block_hash)
-            verdict = refusal
-        self._count_rejected(channel, verdict, sent)
-        return verdict
-
-    def refuse(self, channel: Channel | None, unit: str, verdict: Verdict) -> None:
-        """Count a share that never reached a channel's judgement (malformed, unauthorized)."""
-        self._ledger.count_rejected(unit, "", verdict.value, self._wall_clock(), 0.0)
-        if channel is not None:
-            channel.rejected += 1
-
     def suggest_difficulty(self, channel: Channel, difficulty: float) -> None:
         """A unit proposes its difficulty: taken within our limits."""
         if vardiff.suggest(channel.vardiff, self.policy, difficulty, self._clock()) is not None:
@@ -202,6 +139,11 @@ class Router:
         if hashrate_hps <= 0 or self.memory.of(channel.unit).expected_hps is not None:
             return
         if vardiff.expect(channel.vardiff, self.policy, hashrate_hps, self._clock()) is not None:
+            self.renew(channel)
+
+    def share_found(self, channel: Channel, difficulty: float, now_s: float) -> None:
+        """A unit found a share of `difficulty` that counts: its own difficulty may follow."""
+        if vardiff.on_share(channel.vardiff, self.policy, difficulty, now_s) is not None:
             self.renew(channel)
 
     def renew(self, channel: Channel) -> bool:
@@ -230,36 +172,6 @@ class Router:
             return
         self._fan_out.start(session, wire, self._order(session))
         self.on_work()
-
-    def share_answered(self, unit: str, accepted: bool) -> None:
-        """The pool's answer to a share of `unit`, for its counters."""
-        work = self.memory.of(unit)
-        if accepted:
-            work.accepted += 1
-        else:
-            work.refused += 1
-
-    def on_durable(self, tokens: list[object]) -> None:
-        """The ledger's news: these shares are safe, so their units may be told `true`."""
-        touched: dict[Channel, None] = {}
-        for token in tokens:
-            if isinstance(token, ShareToken) and token.channel.is_open:
-                token.channel.link.answer_accepted(token.answer)
-                token.channel.accepted += 1
-                touched[token.channel] = None
-        for channel in touched:
-            channel.link.flush()
-
-    def on_failed(self, tokens: list[object]) -> None:
-        """The ledger could not keep these: their units are told so."""
-        touched: dict[Channel, None] = {}
-        for token in tokens:
-            if isinstance(token, ShareToken) and token.channel.is_open:
-                token.channel.link.answer_rejected(token.answer, Verdict.UNLEDGERED)
-                token.channel.rejected += 1
-                touched[token.channel] = None
-        for channel in touched:
-            channel.link.flush()
 
     # -- towards heat
 
@@ -396,93 +308,6 @@ class Router:
             mine.sort(key=lambda channel: channel.vardiff.difficulty, reverse=True)
             self._orders[session] = kept = (now_s, mine)
         return list(kept[1])
-
-    def _take(
-        self, channel: Channel, share: ShareCoordinates, judgement: Judgement, sent: SentJob, answer: object, now_s: float
-    ) -> Verdict | None:
-        upstream = sent.wire.upstream
-        session = upstream.session
-        is_block = judgement.verdict is Verdict.BLOCK
-        if self._ledger.is_degraded and not is_block:
-            return Verdict.UNLEDGERED
-        forwarded = is_block or judgement.hash_value <= upstream.job.target
-        share_id = self._ledger.next_share_id()
-        if forwarded:
-            refusal = self._forward(share_id, channel, share, sent, is_block)
-            if refusal is not None:
-                return refusal
-        difficulty = sent.difficulty
-        if judgement.hash_value > sent.target and channel.current is not None:
-            difficulty = channel.current.difficulty
-        record = ShareRecord(
-            share_id=share_id,
-            at_unix_s=self._wall_clock(),
-            unit=channel.unit,
-            worker=share.worker or channel.worker,
-            pool=session.pool,
-            session=session.session_id,
-            upstream_job=upstream.upstream_id,
-            difficulty=difficulty,
-            pool_difficulty=upstream.difficulty,
-            key=judgement.block_hash[:16],
-            forwarded=forwarded,
-            block=is_block,
-        )
-        if not self._ledger.record_share(record, ShareToken(channel, answer)):
-            return Verdict.UNLEDGERED
-        self._credit(channel, session.pool, difficulty, now_s)
-        if is_block:
-            channel.blocks += 1
-            self._events.publish(
-                "block.found", "warning", unit=channel.unit, pool=session.pool, hash=judgement.block_hash[::-1].hex()
-            )
-        return None
-
-    def _forward(
-        self,
-        share_id: int,
-        channel: Channel,
-        share: ShareCoordinates,
-        sent: SentJob,
-        is_block: bool,
-    ) -> Verdict | None:
-        upstream = sent.wire.upstream
-        session = upstream.session
-        if not session.is_alive and not is_block:
-            return Verdict.POOL_GONE
-        version = header_version(upstream.job, sent.version_mask, share.version_bits)
-        # Whatever this unit does: once rolling is granted BIP 310 wants the bits in every share (DATUM refuses one without them, be
-        # it a block), and a pool that never granted it refuses a share that has them.
-        mask = upstream.job.version_mask
-        taken = session.submit(
-            ForwardedShare(
-                share_id=share_id,
-                unit=channel.unit,
-                upstream_job=upstream.upstream_id,
-                extranonce2=upstream.fit.pool_extranonce2(channel.prefix + share.extranonce2),
-                ntime=share.ntime,
-                nonce=share.nonce,
-                version_bits=version & mask if mask else None,
-                version=version,
-                work=upstream.difficulty * HASHES_PER_DIFFICULTY,
-                block=is_block,
-            )
-        )
-        return None if taken else Verdict.BUSY if session.is_alive else Verdict.POOL_GONE
-
-    def _credit(self, channel: Channel, pool: str, difficulty: float, now_s: float) -> None:
-        work = difficulty * HASHES_PER_DIFFICULTY
-        self.memory.of(channel.unit).valid_work += work
-        self.on_shares_work(pool, work)
-        if vardiff.on_share(channel.vardiff, self.policy, difficulty, now_s) is not None:
-            self.renew(channel)
-
-    def _count_rejected(self, channel: Channel, verdict: Verdict, sent: SentJob | None) -> None:
-        channel.rejected += 1
-        self.memory.of(channel.unit).rejected += 1
-        pool = sent.wire.upstream.session.pool if sent is not None else ""
-        difficulty = sent.difficulty if sent is not None else 0.0
-        self._ledger.count_rejected(channel.unit, pool, verdict.value, self._wall_clock(), difficulty)
 
     def _warn_of_low_difficulty(self, upstream: UpstreamJob) -> None:
         pool = upstream.session.pool

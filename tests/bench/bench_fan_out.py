@@ -24,13 +24,14 @@ from proxy.config import Listen, Vardiff
 from proxy.downstream.connection import Session
 from proxy.downstream.guard import Guard
 from proxy.downstream.reactor import Port, Reactor
-from proxy.downstream.v1 import Identity, MinerServer, MinerSession
+from proxy.downstream.v1 import MinerServer, MinerSession
 from proxy.events import EventLog
 from proxy.work import vardiff
-from proxy.work.extranonce import PrefixAllocator
 from proxy.work.geometry import Geometry
-from proxy.work.router import Router, ShareLedger
+from proxy.work.router import Router
+from proxy.work.shares import ShareDesk, ShareLedger
 from tests.support.jobs import EASY, FakeSession
+from tests.support.receiving import reception
 
 ROUNDS = 9
 HELLO = b'{"id":1,"method":"mining.subscribe","params":[]}\n{"id":2,"method":"mining.authorize","params":["u%d","x"]}\n'
@@ -42,25 +43,19 @@ async def main(count: int) -> None:
     router = Router(
         geometry=Geometry(2, 2),
         policy=vardiff.policy_from(Vardiff(min_difficulty=2.0**-30, start_difficulty=EASY, enabled=False)),
-        ledger=cast(ShareLedger, None),
         events=EventLog(time.time),
         clock=trio.current_time,
-        wall_clock=time.time,
         first_job_id=1,
+    )
+    # No miner here ever submits a share.
+    desk = ShareDesk(
+        router, ledger=cast(ShareLedger, None), events=EventLog(time.time), clock=trio.current_time, wall_clock=time.time
     )
     router.choose_session = lambda channel: session
     listen = Listen(v1="127.0.0.1:0", max_connections=count, max_connections_per_address=count)
     guard = Guard(count, count, [])
-    server = MinerServer(
-        config=listen,
-        router=router,
-        allocator=PrefixAllocator(2, os.urandom),
-        guard=guard,
-        identify=lambda worker, address, quirks: Identity(worker),
-        offered_mask=lambda: 0,
-        clock=trio.current_time,
-        rng=os.urandom,
-    )
+    at = reception(router, desk, clock=trio.current_time, config=listen, guard=guard)
+    server = MinerServer(at, offered_mask=lambda: 0, rng=os.urandom)
 
     def upkeep(session: Session) -> None:
         if isinstance(session, MinerSession) and session.channel is not None:

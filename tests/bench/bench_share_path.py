@@ -29,6 +29,7 @@ from proxy.work.channel import Channel, ChannelLink, ShareCoordinates
 from proxy.work.geometry import Geometry
 from proxy.work.jobs import SentJob
 from proxy.work.router import Router
+from proxy.work.shares import ShareDesk
 from tests.support.jobs import EASY, FakeSession, shares
 
 SHARES = 1_000
@@ -78,12 +79,11 @@ def main() -> None:
     router = Router(
         geometry=Geometry(2, 2),
         policy=vardiff.policy_from(Vardiff(min_difficulty=2.0**-30, start_difficulty=EASY, enabled=False)),
-        ledger=Ledger(),
         events=EventLog(time.time),
         clock=time.monotonic,
-        wall_clock=time.time,
         first_job_id=1,
     )
+    desk = ShareDesk(router, ledger=Ledger(), events=EventLog(time.time), clock=time.monotonic, wall_clock=time.time)
     session = FakeSession()
     upstream = session.job(1)
     path = tuple(hashlib.sha256(b"%d" % number).digest() for number in range(BRANCHES))
@@ -116,7 +116,7 @@ def main() -> None:
         upstream.seen.clear()
         session.taken.clear()
         for share in ready:
-            router.submit(channel, share, b"1")
+            desk.submit(channel, share, b"1")
 
     def encode() -> None:
         client = _ready_client()

@@ -28,18 +28,18 @@ from protocol.v2.transport import NoiseTransport as Blocks
 from proxy.config import Listen, Vardiff
 from proxy.downstream import transport
 from proxy.downstream.connection import Connection, Session
-from proxy.downstream.guard import Guard
 from proxy.downstream.noise import NoiseTransport
-from proxy.downstream.v1 import Identity, MinerServer
+from proxy.downstream.v1 import MinerServer
 from proxy.downstream.v2 import DeviceServer
 from proxy.events import EventLog
 from proxy.ledger.records import ShareRecord
 from proxy.work import vardiff
 from proxy.work.channel import Channel, ShareCoordinates
-from proxy.work.extranonce import PrefixAllocator
 from proxy.work.geometry import Geometry
 from proxy.work.router import Router
+from proxy.work.shares import ShareDesk
 from tests.support.jobs import EASY, FakeSession, shares
+from tests.support.receiving import reception
 from tests.support.v2 import open_extended, setup
 
 SHARES = 1_024
@@ -96,24 +96,17 @@ class Site:
         self.router = Router(
             geometry=Geometry(2, 2),
             policy=vardiff.policy_from(Vardiff(min_difficulty=2.0**-30, start_difficulty=EASY, enabled=False)),
-            ledger=self.ledger,
             events=EventLog(time.time),
             clock=time.monotonic,
-            wall_clock=time.time,
             first_job_id=1,
         )
+        self.shares = ShareDesk(
+            self.router, ledger=self.ledger, events=EventLog(time.time), clock=time.monotonic, wall_clock=time.time
+        )
         self.router.choose_session = lambda channel: self.upstream
-        keys = {
-            "config": Listen(v2_share_batch=100),
-            "router": self.router,
-            "allocator": PrefixAllocator(2, os.urandom),
-            "guard": Guard(1_000, 1_000, []),
-            "identify": lambda worker, address, quirks: Identity(worker),
-            "offered_mask": lambda: 0x1FFFFFE0,
-            "clock": time.monotonic,
-        }
-        self.v1 = MinerServer(**keys, rng=os.urandom)  # type: ignore[arg-type]  # the keys are those of both
-        self.v2 = DeviceServer(**keys)  # type: ignore[arg-type]
+        at = reception(self.router, self.shares, clock=time.monotonic, config=Listen(v2_share_batch=100))
+        self.v1 = MinerServer(at, offered_mask=lambda: 0x1FFFFFE0, rng=os.urandom)
+        self.v2 = DeviceServer(at, offered_mask=lambda: 0x1FFFFFE0)
         self.identity = ServerIdentity.self_signed(
             new_noise_key(os.urandom), new_authority_key(os.urandom), os.urandom, time.time()
         )
@@ -215,7 +208,7 @@ def cost_us(site: Site, device: V1Device | V2Device, each: int) -> float:
             device.sock.incoming = packet
             device.connection.readable(0.0)
             tokens, site.ledger.tokens = site.ledger.tokens, []
-            site.router.on_durable(tokens)
+            site.shares.on_durable(tokens)
         rounds.append((time.thread_time() - begun) / SHARES * 1e6)
         assert len(site.upstream.taken) == SHARES, "every share was good"
         assert device.sock.outgoing, "and was answered"

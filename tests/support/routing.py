@@ -13,6 +13,7 @@ from proxy.work.channel import Channel, ShareCoordinates
 from proxy.work.geometry import Geometry
 from proxy.work.jobs import SentJob, UpstreamSession, WireJob
 from proxy.work.router import Router
+from proxy.work.shares import ShareDesk
 from tests.support.jobs import EASY, FakeSession, shares
 
 
@@ -82,7 +83,7 @@ class FakeLink:
 
 
 class Bench:
-    """A router with its surroundings. `now_s` is the clock; new units go to `session`."""
+    """A router and a desk with their surroundings. `now_s` is the clock; new units go to `session`."""
 
     def __init__(self, settings: Vardiff | None = None, *, passes_difficulty_through: bool = False) -> None:
         self.now_s = 0.0
@@ -94,12 +95,17 @@ class Bench:
         self.router = Router(
             geometry=Geometry(2, 2),
             policy=vardiff.policy_from(settings or Vardiff(min_difficulty=2.0**-32, start_difficulty=EASY), settle_s=0.0),
+            events=self.events,
+            clock=lambda: self.now_s,
+            first_job_id=0,
+            passes_difficulty_through=passes_difficulty_through,
+        )
+        self.shares = ShareDesk(
+            self.router,
             ledger=self.ledger,
             events=self.events,
             clock=lambda: self.now_s,
             wall_clock=lambda: 1_790_000_000.0 + self.now_s,
-            first_job_id=0,
-            passes_difficulty_through=passes_difficulty_through,
         )
         self.router.choose_session = lambda channel: self.session
         self.router.on_work = self._woken

@@ -18,14 +18,15 @@ from proxy.downstream.connection import Session
 from proxy.downstream.guard import Guard
 from proxy.downstream.noise import NoiseTransport
 from proxy.downstream.reactor import Port, Reactor
-from proxy.downstream.v1 import Identity, MinerServer
+from proxy.downstream.v1 import MinerServer
 from proxy.downstream.v2 import DeviceServer, DeviceSession
 from proxy.events import EventLog
 from proxy.work import vardiff
-from proxy.work.extranonce import PrefixAllocator
 from proxy.work.geometry import Geometry
-from proxy.work.router import Router, ShareLedger
+from proxy.work.router import Router
+from proxy.work.shares import ShareDesk, ShareLedger
 from tests.support.jobs import EASY, FakeSession
+from tests.support.receiving import reception
 from tests.support.v2 import open_extended, setup
 
 HELLO_V1 = b'{"id":1,"method":"mining.subscribe","params":[]}\n{"id":2,"method":"mining.authorize","params":["u%d","x"]}\n'
@@ -39,28 +40,20 @@ class Crowd:
         self.router = Router(
             geometry=Geometry(3, 2),
             policy=vardiff.policy_from(Vardiff(min_difficulty=2.0**-30, start_difficulty=EASY, enabled=False)),
-            ledger=cast(ShareLedger, None),
             events=EventLog(time.time),
             clock=clock,
-            wall_clock=time.time,
             first_job_id=1,
         )
+        # No device of the crowd ever submits a share.
+        desk = ShareDesk(self.router, ledger=cast(ShareLedger, None), events=EventLog(time.time), clock=clock, wall_clock=time.time)
         self.router.choose_session = lambda channel: self.session
         listen = Listen(
             v1="127.0.0.1:0", max_connections=min(60_000, 2 * count), max_connections_per_address=min(60_000, 2 * count)
         )
         guard = Guard(2 * count, 10 * count, [])
-        keys = {
-            "config": listen,
-            "router": self.router,
-            "allocator": PrefixAllocator(3, os.urandom),
-            "guard": guard,
-            "identify": lambda worker, address, quirks: Identity(worker),
-            "offered_mask": lambda: 0x1FFFFFE0,
-            "clock": clock,
-        }
-        v1 = MinerServer(**keys, rng=os.urandom)  # type: ignore[arg-type]  # the keys are those of both
-        self.devices = DeviceServer(**keys)  # type: ignore[arg-type]
+        at = reception(self.router, desk, clock=clock, config=listen, guard=guard)
+        v1 = MinerServer(at, offered_mask=lambda: 0x1FFFFFE0, rng=os.urandom)
+        self.devices = DeviceServer(at, offered_mask=lambda: 0x1FFFFFE0)
         self.identity = ServerIdentity.self_signed(
             new_noise_key(os.urandom), new_authority_key(os.urandom), os.urandom, time.time()
         )

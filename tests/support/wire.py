@@ -7,16 +7,15 @@ import socket
 
 import orjson
 
-from proxy.config import Listen, Pool
+from proxy.config import Pool
 from proxy.downstream.connection import Connection
-from proxy.downstream.guard import Guard
-from proxy.downstream.v1 import Identity, MinerServer, MinerSession
+from proxy.downstream.v1 import MinerServer, MinerSession
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
 from proxy.upstream.session import SessionEvents
 from proxy.upstream.v1 import V1Session
-from proxy.work.extranonce import PrefixAllocator
 from tests.support.jobs import NTIME
+from tests.support.receiving import reception
 from tests.support.routing import Bench
 
 
@@ -94,17 +93,8 @@ class Wire(Bench):
         # One socket stands for all: a connection only asks it for its number.
         self._sock = socket.socket()
         self.settled: list[tuple[int, ShareState, str | None]] = []
-        listen = Listen()
-        self.server = MinerServer(
-            config=listen,
-            router=self.router,
-            allocator=PrefixAllocator(listen.unit_id_bytes, bytes),
-            guard=Guard(1_000, 1_000, []),
-            identify=lambda worker, address, quirks: Identity(worker),
-            offered_mask=lambda: 0x1FFFE000,
-            clock=lambda: self.now_s,
-            rng=bytes,
-        )
+        at = reception(self.router, self.shares, clock=lambda: self.now_s, rng=bytes)
+        self.server = MinerServer(at, offered_mask=lambda: 0x1FFFE000, rng=bytes)
 
     def connect(self) -> Unit:
         """A new connection of a unit."""

@@ -281,7 +281,7 @@ async def test_a_bug_while_one_miner_is_sent_a_job_leaves_the_job_to_all_others(
         link = rig.app.router.by_unit["account.victim"].link
         assert isinstance(link, v1.MinerSession)
         with monkeypatch.context() as patched:
-            patched.setattr(type(link._connection), "send_job", _exploding_for(link._connection))
+            patched.setattr(type(link.connection), "send_job", _exploding_for(link.connection))
             rig.pools[0].new_block()
             await good.expect("mining.notify", 2)
             await survives(rig, victim, good, hello)

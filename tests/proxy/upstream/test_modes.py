@@ -170,7 +170,7 @@ def test_case_20_21_prefixes_are_nobody_elses_over_2000_connections_and_rest_aft
             prefix = next(iter(held))
             held.pop(prefix).closed("left")  # type: ignore[attr-defined]
             freed_s[prefix] = wire.now_s
-    assert wire.server.allocator.in_use == len(held) == 250
+    assert wire.server.reception.allocator.in_use == len(held) == 250
     wire.close()
 
 

@@ -67,7 +67,7 @@ class Site:
         )
         self.bench.router.choose_session = self.assigner.choose
         self.bench.router.on_left = self.assigner.leave
-        self.bench.router.on_shares_work = self.assigner.account
+        self.bench.shares.on_credited = self.assigner.account
         self.assigner.tick()
 
     def units(self, *names: str) -> list[Channel]:
