@@ -175,7 +175,7 @@ class App:
             fleet=self.fleet,
             heat=self.heat,
             outlook=self.outlook,
-            signals=self.signals.views,
+            signals=self.signals,
             settling=self.settling,
             lag=self.lag,
             certificate=self.identity,

@@ -13,11 +13,12 @@ from protocol.v2.identity import ServerIdentity
 from proxy import config
 from proxy.events import Event, EventLog
 from proxy.heat.control import HeatControl
-from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, MeterAccepted, MeterReading
+from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, MeterAccepted, MeterReading, accepted
 from proxy.heat.forecast import ForecastRefused, ForecastTaken, Sent, TankReading, TankTaken
 from proxy.heat.outlook import Outlook
 from proxy.heat.proof import SharePower, effective_shares
 from proxy.heat.settling import Settling
+from proxy.heat.signals.board import SignalBoard
 from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_tank
 from proxy.heat.signals.rest import decode_demand, decode_meter
 from proxy.heat.signals.schedules import decode_schedule
@@ -27,7 +28,7 @@ from proxy.ledger.records import HASHES_PER_DIFFICULTY, AuditRecord
 from proxy.telemetry.lag import LoopLag
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool
-from proxy.views import PlanBlocks, SignalView, SiteView, UnitView
+from proxy.views import PlanBlocks, SiteView, UnitView
 from proxy.work import vardiff
 from proxy.work.router import Router
 
@@ -57,7 +58,7 @@ class LiveSite:
         fleet: Fleet,
         heat: HeatControl,
         outlook: Outlook | None,
-        signals: Callable[[], list[SignalView]],
+        signals: SignalBoard,
         settling: Settling,
         lag: LoopLag,
         certificate: ServerIdentity | None,
@@ -106,7 +107,11 @@ class LiveSite:
             unit_states=dict(Counter(unit.state for unit in self._fleet.views(now_s))),
             ledger_state="degraded" if self._ledger.is_degraded else "ok",
             loop_lag_s=self._lag.worst_s,
-            signals=self._signals(),
+            signals=self._signals.views(),
+            alarms=self._heat.alarm_views(now_s),
+            loops=self._heat.loops(),
+            ahead=self._heat.ahead(),
+            settlement=self._settling.view(),
             meters=self._heat.bank.views(self._wall_clock()),
             v2_certificate_expires_s=self._certificate.seconds_to_expiry(self._wall_clock()) if self._certificate else None,
         )
@@ -146,6 +151,7 @@ class LiveSite:
         now_unix_s = self._wall_clock()
         demand = decode_demand(body, actor, now_unix_s) if self._rest.enabled else REST_OFF
         answer = self._heat.submit_demand(demand, now_unix_s) if isinstance(demand, HeatDemand) else demand
+        self._signals.note_rest(answer)
         if isinstance(answer, DemandAccepted):
             return 200, answer
         self._audit(actor, "heat.demand", "site", "refused", answer.reason)
@@ -156,8 +162,12 @@ class LiveSite:
         now_unix_s = self._wall_clock()
         blocks = decode_schedule(body, actor, now_unix_s) if self._rest.enabled else REST_OFF
         answer = blocks if isinstance(blocks, DemandRefused) else self._heat.submit_schedule(blocks, now_unix_s)
-        if not isinstance(answer, DemandRefused):
+        if not isinstance(blocks, DemandRefused) and not isinstance(answer, DemandRefused):
+            present = next((block for block in blocks if block.valid_until_unix_s > now_unix_s), blocks[-1])
+            self._signals.note_rest(accepted(present, now_unix_s))
             return 200, answer
+        assert isinstance(answer, DemandRefused)
+        self._signals.note_rest(answer)
         self._audit(actor, "heat.schedule", "site", "refused", answer.reason)
         return answer.code, answer
 

@@ -126,6 +126,47 @@ class HeatView(msgspec.Struct, frozen=True):
     lead_w: float | None = None  # heat by which the set-point leads the demand
     changes_per_unit_day: float | None = None  # level changes, filtered over hours
     alarms: tuple[str, ...] = ()  # standing, most severe first
+    cause: str | None = None  # why this rung rules, in words
+    stale_s: float | None = None  # how long no demand has been valid; 0 while one is, None when there never was one
+
+
+class AlarmView(msgspec.Struct, frozen=True):
+    """One alarm. `severity` counts down from 3 (heat or safety at stake). Of alarms that are not heat control's own, severity and
+    age are not known."""
+
+    text: str  # cause and remedy
+    severity: int | None = None
+    age_s: float | None = None
+    is_over: bool = False  # it stays until somebody acknowledges it
+
+
+class LoopView(msgspec.Struct, frozen=True):
+    """One hydraulic loop. state: running, shedding, dry (no flow), tripped (too hot)."""
+
+    name: str
+    state: str
+    may_wake: bool
+    reason: str | None  # what holds it, or why it wakes nobody
+    cap_w: float | None  # electrical; the lowest of its own and its interlock's, None without any
+    drawn_w: float | None  # electrical, measured or else expected
+    heat_w: float | None  # of its own meter
+    supply_c: float | None
+    supply_from: str | None  # meter, or machines: the middle one of their outlets
+    shed_supply_c: float  # above, units are shed
+    return_c: float | None
+    flow_l_per_min: float | None
+    design_flow_l_per_min: float | None  # None: its flow is not watched
+    is_locked: bool = False  # it tripped too often: asleep until somebody acknowledges
+
+
+class DemandAhead(msgspec.Struct, frozen=True):
+    """A demand that was taken and waits for its time."""
+
+    source: str
+    start_unix_s: float
+    end_unix_s: float
+    power_w: float | None  # None: a supply temperature alone
+    supply_c: float | None
 
 
 class MeterView(msgspec.Struct, frozen=True):
@@ -150,9 +191,10 @@ class MeterView(msgspec.Struct, frozen=True):
 
 
 class SignalView(msgspec.Struct, frozen=True):
-    """One way by which a utility asks and is answered. `reason`: why it is not connected."""
+    """One way by which a utility asks and is answered. `reason`: why it is not connected. Its newest demand that was taken stands
+    in `source` to `asked_until_unix_s`; None until there was one."""
 
-    name: str  # mqtt, openadr, opcua, modbus
+    name: str  # rest, mqtt, openadr, opcua, modbus
     peer: str  # whom it talks to
     connected: bool
     reason: str | None
@@ -163,6 +205,13 @@ class SignalView(msgspec.Struct, frozen=True):
     refused: int  # messages not taken
     reconnects: int
     last_refusal: str | None
+    source: str | None = None
+    sequence: int | None = None
+    asked_w: float | None = None
+    asked_supply_c: float | None = None
+    asked_from_unix_s: float | None = None
+    asked_until_unix_s: float | None = None
+    is_alive: bool | None = None  # whether its alive counter moves; None: it has none
 
 
 class PlanBlocks(msgspec.Struct, frozen=True):
@@ -268,4 +317,7 @@ class SiteView(msgspec.Struct, frozen=True):
     v2_certificate_expires_s: float | None = None  # below 0: devices refuse the site; None: it has no encrypted V2 port
     meters: list[MeterView] = []
     signals: list[SignalView] = []
+    alarms: list[AlarmView] = []  # standing, most severe first
+    loops: list[LoopView] = []
+    ahead: list[DemandAhead] = []  # next first
     settlement: SettlementView | None = None

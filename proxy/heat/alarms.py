@@ -5,6 +5,8 @@ Pure. It moves no unit and tells nobody: control publishes what `news` returns, 
 
 import msgspec
 
+from proxy.views import AlarmView
+
 # Alarms kept at a time; each has a name of ours, so only a bug could pass this.
 MAX_ALARMS = 256
 
@@ -60,5 +62,14 @@ class Alarms(msgspec.Struct):
 
     def lines(self) -> tuple[str, ...]:
         """For people and for the utility, most severe first, then oldest."""
-        ordered = sorted(self.known.values(), key=lambda alarm: (-alarm.severity, alarm.since_s))
-        return tuple(alarm.text if alarm.is_standing else f"{alarm.text} (over; acknowledge it)" for alarm in ordered)
+        return tuple(alarm.text if alarm.is_standing else f"{alarm.text} (over; acknowledge it)" for alarm in self._ordered())
+
+    def views(self, now_s: float) -> list[AlarmView]:
+        """The same alarms, with what else is known of them."""
+        return [
+            AlarmView(alarm.text, alarm.severity, max(0.0, now_s - alarm.since_s), is_over=not alarm.is_standing)
+            for alarm in self._ordered()
+        ]
+
+    def _ordered(self) -> list[Alarm]:
+        return sorted(self.known.values(), key=lambda alarm: (-alarm.severity, alarm.since_s))

@@ -36,7 +36,7 @@ from proxy.heat.meters.bank import BOUNDARY, MeterBank
 from proxy.heat.policies import policies_of
 from proxy.heat.signals.port import Report
 from proxy.units.unit import UnitImage
-from proxy.views import HeatView
+from proxy.views import AlarmView, DemandAhead, HeatView, LoopView
 
 log = structlog.get_logger()
 
@@ -204,6 +204,21 @@ class HeatControl:
     def view(self) -> HeatView:
         """Demand against delivery as of the last cycle."""
         return reporting.view_of(self._standing(self._wall_clock()))
+
+    def alarm_views(self, now_s: float) -> list[AlarmView]:
+        """The standing alarms as people see them; see `alarms`."""
+        return [*self._alarms.views(now_s), *(AlarmView(line) for source in self._alarm_sources for line in source())]
+
+    def loops(self) -> list[LoopView]:
+        """Every hydraulic loop: its water, its power, and what its interlock says."""
+        caps_w = self._policies.planning.loop_caps_w
+        facts, drawn_w, outlets_c = self._policies.loops, self._drawn_w, self._outlets_c
+        seen = reporting.LoopsSeen(facts, caps_w, self._loop_memory, self._verdicts, drawn_w, outlets_c, self.bank)
+        return reporting.loops_of(seen, self._wall_clock())
+
+    def ahead(self) -> list[DemandAhead]:
+        """The demands that were taken and wait for their time, next first."""
+        return reporting.ahead_of(self._docket, self._wall_clock())
 
     def report(self, now_unix_s: float) -> Report:
         """The plant as the utility is told."""

@@ -1,11 +1,14 @@
-"""The plant as people and utilities are told: one decision of the cycle turned into a view and a report. It decides nothing."""
+"""The plant as people and utilities are told: one decision of the cycle turned into views and a report. It decides nothing."""
+
+from collections.abc import Mapping
 
 import msgspec
 
-from proxy.heat import arbitrate
+from proxy.heat import arbitrate, interlocks
 from proxy.heat.journal import Decision, Journal
+from proxy.heat.meters.bank import MeterBank
 from proxy.heat.signals.port import Report
-from proxy.views import HeatView
+from proxy.views import DemandAhead, HeatView, LoopView
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -59,7 +62,56 @@ def view_of(standing: Standing) -> HeatView:
         lead_w=None if last is None else last.lead_w,
         changes_per_unit_day=standing.changes_per_day,
         alarms=standing.alarms,
+        cause=None if last is None else last.ruling.cause,
+        stale_s=None if last is None else last.ruling.stale_s,
     )
+
+
+class LoopsSeen(msgspec.Struct, frozen=True):
+    """What is known of the loops, by name. `drawn_w` is empty before the first cycle."""
+
+    facts: Mapping[str, interlocks.LoopFacts]
+    caps_w: Mapping[str, float | None]
+    memory: Mapping[str, interlocks.LoopMemory]
+    verdicts: Mapping[str, interlocks.LoopVerdict]
+    drawn_w: Mapping[str, float]
+    outlets_c: Mapping[str, float | None]
+    bank: MeterBank
+
+
+def loops_of(seen: LoopsSeen, now_unix_s: float) -> list[LoopView]:
+    """Every loop: its water, what it draws and may draw, and what holds it."""
+    views = []
+    for name, fact in seen.facts.items():
+        verdict = seen.verdicts[name]
+        supply_c, return_c = seen.bank.temperatures(name, now_unix_s)
+        outlet_c = seen.outlets_c.get(name)
+        caps_w = [cap_w for cap_w in (seen.caps_w.get(name), verdict.cap_w) if cap_w is not None]
+        views.append(
+            LoopView(
+                name=name,
+                state=seen.memory[name].state.value if name in seen.memory else interlocks.LoopState.RUNNING.value,
+                may_wake=verdict.may_wake,
+                reason=verdict.reason,
+                cap_w=min(caps_w, default=None),
+                drawn_w=seen.drawn_w.get(name),
+                heat_w=seen.bank.loop_heat(name, now_unix_s).value,
+                supply_c=outlet_c if supply_c is None else supply_c,
+                supply_from="meter" if supply_c is not None else None if outlet_c is None else "machines",
+                shed_supply_c=fact.shed_supply_c,
+                return_c=return_c,
+                flow_l_per_min=seen.bank.flow_l_per_min(name, now_unix_s),
+                design_flow_l_per_min=fact.design_flow_l_per_min,
+                is_locked=name in seen.memory and seen.memory[name].is_locked,
+            )
+        )
+    return views
+
+
+def ahead_of(docket: arbitrate.Docket, now_unix_s: float) -> list[DemandAhead]:
+    """The demands that wait, next first."""
+    waiting = sorted((d for d in docket.waiting if d.valid_from_unix_s > now_unix_s), key=lambda d: d.valid_from_unix_s)
+    return [DemandAhead(d.source, d.valid_from_unix_s, d.valid_until_unix_s, d.power_w, d.supply_c) for d in waiting]
 
 
 def report_of(standing: Standing) -> Report:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Pl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proxy.views import MeterView, PlanView, PoolView, ProofView, SettlementView, SignalView, SiteView, UnitView
+from proxy.views import LoopView, MeterView, PlanView, PoolView, ProofView, SettlementView, SignalView, SiteView, UnitView
 
 PREFIX = "thermostratum_"
 LADDER_STATES = ("LIVE", "HOLD", "FALLBACK", "LIMIT", "STOP")
@@ -21,6 +21,7 @@ POOL_STATES = ("connecting", "ready", "sick", "down", "off")
 LEDGER_STATES = ("ok", "degraded")
 PLAN_STATES = ("good", "short", "kept", "none")
 HEAT_QUALITIES = ("measured", "summed", "estimated", "unknown")
+LOOP_STATES = ("running", "shedding", "dry", "tripped")
 METER_LABELS = ("place", "meter", "measures")
 METER_STATES = ("ok", "waiting", "lost", "stuck", "lying", "jumping")
 LABEL_LIMIT = 32  # distinct codes or reasons of one peer; the rest counts as "other"
@@ -313,6 +314,14 @@ SIGNAL_SERIES: tuple[Series[SignalView], ...] = (
     Series("signal_reconnects_total", "counter", "Times the signal was connected again.", _value(lambda s: s.reconnects)),
 )
 
+LOOP_SERIES: tuple[Series[LoopView], ...] = (
+    Series("loop_state", "gauge", "1 for what the loop's interlock says.", _one_of(LOOP_STATES, lambda p: p.state), ("state",)),
+    Series("loop_may_wake", "gauge", "1 while the loop may wake units.", _value(lambda p: p.may_wake)),
+    Series("loop_power_watts", "gauge", "Electrical power of its units, measured or else expected.", _value(lambda p: p.drawn_w)),
+    Series("loop_cap_watts", "gauge", "The most its units may draw; absent without a cap.", _value(lambda p: p.cap_w)),
+    Series("loop_supply_celsius", "gauge", "Water it gives, of its meter or its machines.", _value(lambda p: p.supply_c)),
+)
+
 METER_SERIES: tuple[Series[MeterView], ...] = (
     Series(
         "meter_state", "gauge", "1 for the meter's state; only ok ones count.", _one_of(METER_STATES, lambda m: m.state), ("state",)
@@ -432,6 +441,9 @@ class SiteCollector(Collector):
         signals = [((_label(signal.name),), signal) for signal in self._site.signals]
         for signal_series in SIGNAL_SERIES if signals else ():
             yield from _families(signal_series, signals, ("signal",))
+        loops = [((_label(loop.name),), loop) for loop in self._site.loops]
+        for loop_series in LOOP_SERIES if loops else ():
+            yield from _families(loop_series, loops, ("loop",))
         settlement = self._site.settlement
         for settlement_series in SETTLEMENT_SERIES if settlement is not None else ():
             yield from _families(settlement_series, [((), settlement)] if settlement is not None else [], ())
@@ -479,6 +491,7 @@ def reference() -> str:
         (SITE_SERIES, ()),
         (POOL_SERIES, ("pool",)),
         (SIGNAL_SERIES, ("signal",)),
+        (LOOP_SERIES, ("loop",)),
         (METER_SERIES, METER_LABELS),
         (SETTLEMENT_SERIES, ()),
         (PROOF_SERIES, ("scope",)),

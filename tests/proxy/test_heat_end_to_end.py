@@ -44,6 +44,15 @@ async def test_power_follows_a_demand_and_what_is_delivered_follows_power(tmp_pa
         assert heat.heat_w == pytest.approx(UNITS * LOW_W * EFFICIENCY, rel=0.02)
         assert heat.tracking_error == pytest.approx(0.0, abs=0.02)
         assert heat.limiter is None
+        assert (heat.cause, heat.stale_s) == ("demand valid", 0.0)
+        # Who asked, and the loop that does it, stand beside it.
+        site = it.app.site.view()
+        assert [(signal.name, signal.source, signal.asked_w, signal.connected) for signal in site.signals] == [
+            ("rest", "utility", heat.demand_w, True)
+        ]
+        assert sum(loop.drawn_w or 0.0 for loop in site.loops) == pytest.approx(UNITS * LOW_W, rel=0.02)
+        assert site.settlement is not None
+        assert site.alarms == []
         # A meter is believed before an estimate.
         reading = {"at_unix_s": START_UNIX_S + trio.current_time(), "heat_w": 12_000.0, "supply_c": 65.0, "return_c": 45.0}
         assert (await it.put("/api/v1/heat/meter", reading, "utility")).status_code == 200

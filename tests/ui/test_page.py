@@ -13,6 +13,7 @@ from proxy.heat.meters.bank import MeterBank
 from proxy.heat.plan import Shortfall
 from proxy.web.context import WebContext
 from tests.proxy.web.fake_site import KEYS, FakeSite
+from tests.proxy.web.serving import Clock
 from tests.proxy.web.thread_server import ThreadServer
 from tests.support.settled import fake_proofs
 from tests.ui.conftest import Watch
@@ -56,10 +57,12 @@ def test_the_site_is_shown_with_units_and_a_past(page: Page, site: FakeSite) -> 
 def test_the_proof_of_heat_names_who_disagrees(page: Page, site: FakeSite) -> None:
     proof = page.locator('[data-value="proof"]')
     expect(proof).to_have_text("agrees within 1.5 %")
+    expect(page.locator("#proof-table tbody tr").first).to_contain_text("site")
     site.proofs = fake_proofs()
     expect(proof).to_have_text("loop-4: work, heat differ by 40.0 %")
-    expect(proof).to_have_class("abnormal")
+    expect(proof).to_have_class("verdict abnormal")
     expect(proof).to_have_attribute("title", "units hash without heating")
+    expect(page.locator("#proof-table tr.reason")).to_have_text("units hash without heating")
 
 
 def test_the_plan_is_shown_with_its_price_of_heat_and_what_is_short(page: Page, site: FakeSite) -> None:
@@ -78,10 +81,78 @@ def test_the_plan_is_shown_with_its_price_of_heat_and_what_is_short(page: Page, 
 
 
 def test_standing_alarms_are_listed_as_text(page: Page, site: FakeSite) -> None:
-    expect(page.locator("#alarms")).to_be_hidden()
+    expect(page.locator("#alarm-panel")).to_be_hidden()
     site.alarms = ("loop north: no flow <b>proven</b>", "plan: heat is short")
     page.reload()
-    expect(page.locator("#alarms li")).to_have_text(list(site.alarms))
+    expect(page.locator("#alarms li > :first-child")).to_have_text(list(site.alarms))
+    expect(page.locator("#alarm-count")).to_have_text("2")
+    expect(page.locator("#acknowledge")).to_be_hidden()  # what stands cannot be acknowledged away
+
+
+def test_alarms_that_are_over_are_acknowledged_with_a_key_that_is_not_kept(page: Page, site: FakeSite) -> None:
+    site.over_alarms = ("loop north: no flow",)
+    page.get_by_role("button", name="Acknowledge").press("Enter")
+    expect(page.locator("#acknowledge-note")).to_have_text("This needs an API key.")
+    expect(page.get_by_label("Operator's key")).to_be_focused()
+    page.keyboard.type(KEYS["viewer"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#acknowledge-note")).to_contain_text("has the role viewer")
+    page.keyboard.type(KEYS["operator"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#alarm-panel")).to_be_hidden()
+    assert site.actions == [("acknowledge", "operator-key")]
+    assert page.evaluate("JSON.stringify([sessionStorage, localStorage])").find(KEYS["operator"]) == -1
+
+
+def test_who_asks_is_listed_with_what_he_asked_and_whether_he_is_heard(page: Page, site: FakeSite) -> None:
+    site.has_modbus = True
+    page.reload()
+    lines = page.locator("#signals li")
+    expect(lines).to_have_count(2)
+    expect(lines.first).to_contain_text("rules")
+    expect(lines.first).to_contain_text("(no. 41); heard 4 s ago; 2 refused")
+    expect(lines.last.locator(".abnormal")).to_have_text("not there")
+    expect(lines.last).to_contain_text("has asked nothing yet; never heard; alive counter stands still")
+    expect(lines.last).to_contain_text("no master is connected")
+
+
+def test_the_rung_is_said_in_words_with_its_reason(page: Page, site: FakeSite) -> None:
+    ruling = page.locator("#ruling")
+    expect(ruling).to_have_text(re.compile(r"^Live: rest:city-heat rules, for \d+ min"))
+    expect(page.locator('[data-value="next_demand"]')).to_contain_text("3 more")
+    site.ladder = "FALLBACK"
+    expect(ruling).to_have_text("Fallback: no valid demand for 6 min 40 s; the heat curve or the agreed power rules")
+    expect(ruling).to_have_class("ruling abnormal")
+
+
+def test_the_demands_that_wait_are_drawn_beyond_now(page: Page) -> None:
+    last_s, seen_s = page.evaluate(
+        """() => { const rows = [...document.querySelectorAll("#heat-chart .u-legend tr")].map((row) => row.textContent);
+        return [rows.find((row) => row.includes("asked next")), rows.find((row) => row.startsWith("time"))]; }"""
+    )
+    assert last_s
+    # The legend stays at what is known now.
+    assert page.locator("#clock").inner_text()[:2] in seen_s
+
+
+def test_loops_show_their_water_their_cap_and_their_interlock(page: Page, site: FakeSite) -> None:
+    rows = page.locator("#loop-table tbody tr:not(.reason)")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(1)).to_contain_text("clear280 kWnone266 kW72.4 / 58.1 °C88.0 °C640 l/min (98 %)")
+    expect(rows.nth(3)).to_contain_text("--72.4 / -- °C")  # no meter of its own
+    site.loop_state = "dry"
+    expect(rows.nth(1).locator(".abnormal")).to_have_text("no flow: asleep")
+    expect(page.locator("#loop-table tr.reason")).to_have_text("loop loop-2: flow lost")
+
+
+def test_units_that_deviate_are_named_first_and_opened_from_there(page: Page) -> None:
+    buttons = page.locator("#watchlist button")
+    expect(buttons.first).to_have_text("loop-1-r2-s06: fan 2 stopped")
+    expect(buttons.nth(2)).to_contain_text("silent for 1 h 5 min")
+    buttons.nth(2).press("Enter")
+    expect(page.locator("#detail")).to_contain_text("loop-2-r1-s01")
+    page.click("#as-table")
+    expect(page.locator("#unit-table tbody th").first).to_have_text("loop-1-r2-s06")
 
 
 def test_meters_are_listed_and_one_that_is_left_out_says_why(page: Page, site: FakeSite) -> None:
@@ -156,7 +227,7 @@ def test_tab_reaches_the_map_from_the_top_with_a_visible_focus(page: Page) -> No
     page.locator("body").press("Tab")
     expect(page.locator(":focus")).to_have_class("skip")
     reached = []
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         assert page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)") >= 3
@@ -246,7 +317,8 @@ def test_the_content_security_policy_is_there_and_holds(page: Page, server: Thre
     assert page.evaluate("window.ran") is None
 
 
-def test_a_site_without_faults_is_grey(page: Page, site: FakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_without_faults_is_grey(page: Page, site: FakeSite, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock.now_unix_s += 600.0  # it has settled after the last step of the demand
     sound = [unit for unit in site.units() if unit.state == "RUN"]
     monkeypatch.setattr(site, "units", lambda: sound)
     monkeypatch.setattr(site, "_pools", lambda _now: [])

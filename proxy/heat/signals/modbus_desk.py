@@ -136,6 +136,7 @@ class Desk:
         elif is_alive and not self._was_alive:
             self._events.publish("modbus.alive_moves", master=self._master)
         self._was_alive = is_alive
+        self._status.alive(is_alive)
 
     # Inside.
 
@@ -245,6 +246,7 @@ class Desk:
             self._epoch = answer.last_epoch
             self._sequence = answer.last_sequence or 0
             answer = self._port.submit_demand(self._demand(wanted, until_unix_s, now_unix_s), now_unix_s)
+        self._status.asked(answer)
         return answer
 
     def _demand(self, wanted: _Wanted, until_unix_s: float, now_unix_s: float) -> HeatDemand:

@@ -164,6 +164,7 @@ class Mqtt:
         if message.is_stored and late_s >= 0:
             raise bodies.Refusal(f"the retained demand expired {late_s:,.0f} s ago; retain a new one, or clear the topic")
         answer = self._port.submit_demand(demand, now_unix_s)
+        self._status.asked(answer)
         if isinstance(answer, DemandRefused):
             return _refused(answer, demand)
         return _accepted(answer)

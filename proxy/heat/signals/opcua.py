@@ -114,6 +114,7 @@ class Judge:
             content=f"{power_kw!r} {supply_c!r} {validity_s!r}",
         )
         answer = self._port.submit_demand(demand, now_unix_s)
+        self._status.asked(answer)
         if isinstance(answer, DemandRefused):
             self._status.refused(answer.reason, is_told=True)
             return Verdict(answer.code, f"{answer.reason}; {answer.remedy}")

@@ -97,6 +97,7 @@ class Follower:
             if known >= self._order:
                 self._order = known
                 answer = self._send(asked, now_unix_s, until_unix_s)
+        self._status.asked(answer)
         if isinstance(answer, DemandRefused):
             self._status.refused(answer.reason, is_told=True)
             return False

@@ -7,6 +7,7 @@ arbitrate's business, not a matter of connections.
 from collections.abc import Callable
 
 from proxy.events import EventLog
+from proxy.heat.demand import DemandAccepted, DemandRefused
 from proxy.views import SignalView
 
 # The same complaint again is counted, and told only after this time: a faulty sender must not push all else out of the events.
@@ -17,7 +18,7 @@ class SignalStatus:
     """State of one adapter. `clock` is monotonic. All calls are plain."""
 
     def __init__(self, name: str, peer: str, events: EventLog, clock: Callable[[], float]) -> None:
-        """`name`: mqtt, openadr, opcua or modbus; `peer`: whom it talks to, for people, without secrets."""
+        """`name`: rest, mqtt, openadr, opcua or modbus; `peer`: whom it talks to, for people, without secrets."""
         self.name = name
         self._peer = peer
         self._events = events
@@ -32,6 +33,8 @@ class SignalStatus:
         self._connects = 0
         self._last_refusal: str | None = None
         self._told_s: float | None = None
+        self._asked: DemandAccepted | None = None
+        self._is_alive: bool | None = None
 
     def connected(self) -> None:
         """The peer is there and has let us in."""
@@ -57,6 +60,15 @@ class SignalStatus:
         """A message was taken."""
         self._accepted += 1
 
+    def asked(self, answer: DemandAccepted | DemandRefused) -> None:
+        """What heat control answered to a demand; one that was taken is what this adapter asks for now."""
+        if isinstance(answer, DemandAccepted):
+            self._asked = answer
+
+    def alive(self, is_alive: bool) -> None:
+        """Whether the peer's alive counter moves."""
+        self._is_alive = is_alive
+
     def refused(self, reason: str, *, is_told: bool = False) -> None:
         """A message was not taken. `is_told`: heat control has already published why."""
         self._refused += 1
@@ -74,6 +86,7 @@ class SignalStatus:
     def view(self) -> SignalView:
         """The adapter as it is now."""
         now_s = self._clock()
+        asked = self._asked
         return SignalView(
             name=self.name,
             peer=self._peer,
@@ -86,4 +99,11 @@ class SignalStatus:
             refused=self._refused,
             reconnects=max(0, self._connects - 1),
             last_refusal=self._last_refusal,
+            source=None if asked is None else asked.source,
+            sequence=None if asked is None else asked.sequence,
+            asked_w=None if asked is None else asked.power_w,
+            asked_supply_c=None if asked is None else asked.supply_c,
+            asked_from_unix_s=None if asked is None else asked.valid_from_unix_s,
+            asked_until_unix_s=None if asked is None else asked.valid_until_unix_s,
+            is_alive=self._is_alive,
         )

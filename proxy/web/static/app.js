@@ -1,9 +1,12 @@
 // The page: puts what the stream brings in its places, and says how old it is. All state is the server's; nothing is decided here.
 
+import { Alarms } from "./alarms.js";
 import { Past, heatData, heatTrend, rejectData, rejectTrend, shareTrend } from "./charts.js";
 import { UNKNOWN, celsius, clock, clockWithOffset, count, duration, el, fact, percent, shortTime, show, si, siPair, siText } from "./format.js";
-import { showMeters } from "./meters.js";
+import { showLoops, showMeters } from "./loops.js";
 import { Plan } from "./plan.js";
+import { showProof } from "./proof.js";
+import { showNext, showRuling, showSignals } from "./signals.js";
 import { LiveStream, request, storeKey } from "./stream.js";
 import { Units } from "./units.js";
 
@@ -12,6 +15,7 @@ const STALE_S = 30;
 const EVENTS_SHOWN = 100;
 const REJECT_WINDOW_S = 600;
 const REJECT_LIMIT = 0.02;
+const OFF_LIMIT = 0.02;
 const GRADES = { HOLD: "3", FALLBACK: "2", LIMIT: "2", STOP: "1" };
 const POOL_COLUMNS = ["Pool", "Speaks", "State", "Priority", "Weight", "Units", "Difficulty", "Accepted", "Refused", "Pending", "Latency", "Last job"];
 const HEAT_NOTES = { estimated: "estimated from power", summed: "all loops together" };
@@ -24,6 +28,7 @@ const site = {};
 const units = new Units();
 const past = new Past();
 const plan = new Plan();
+const alarms = new Alarms();
 const trends = {
   heat: heatTrend(byId("heat-chart")),
   share: shareTrend(byId("share-chart")),
@@ -48,16 +53,16 @@ function showHeat() {
     note: heat.heat_w === null ? "" : HEAT_NOTES[heat.heat_quality] ?? "",
   });
   measured("demand_w", heat.demand_w, "W", noDemand);
-  show(place("tracking_error"), { text: percent(heat.tracking_error, 1, true), unit: "%", why: heat.demand_w === null ? noDemand : noMeter });
+  const off = heat.tracking_error;
+  show(place("tracking_error"), {
+    text: percent(off, 1, true), unit: "%", why: heat.demand_w === null ? noDemand : noMeter, abnormal: off !== null && Math.abs(off) > OFF_LIMIT,
+  });
   show(place("limiter"), { text: heat.limiter ?? "nothing", abnormal: heat.limiter !== null });
-  show(place("source"), { text: heat.source ?? UNKNOWN, why: "nobody asked yet" });
-  show(place("demand_age_s"), { text: heat.demand_age_s === null ? UNKNOWN : `${duration(heat.demand_age_s)} ago`, why: noDemand });
-  show(place("demand_valid_for_s"), { text: duration(heat.demand_valid_for_s), why: noDemand });
   show(place("heat_quality"), { text: heat.heat_quality, abnormal: heat.heat_quality === "unknown" });
-  measured("headroom_up_w", heat.headroom_up_w, "W");
-  measured("headroom_down_w", heat.headroom_down_w, "W");
+  const hasCycled = heat.cause !== null; // before the first cycle nothing was counted or commanded
+  show(place("headroom"), hasCycled ? siPair(heat.headroom_up_w, heat.headroom_down_w, "W") : { text: UNKNOWN, why: "no cycle yet" });
   measured("setpoint_power_w", heat.setpoint_power_w, "W", "no set-point yet");
-  measured("commanded_power_w", heat.commanded_power_w, "W");
+  measured("commanded_power_w", hasCycled ? heat.commanded_power_w : null, "W", "no cycle yet");
   measured("measured_power_w", heat.measured_power_w, "W", "no unit could be read");
   const water = heat.supply_c === null && heat.return_c === null;
   show(place("water"), { text: water ? UNKNOWN : `${celsius(heat.supply_c)} / ${celsius(heat.return_c)}`, unit: "°C", why: "the meter does not say" });
@@ -67,34 +72,6 @@ function showHeat() {
   show(place("decision"), { text: `${shortTime(heat.decision_s)} / ${shortTime(site.loop_lag_s)}` });
   showGauge(heat);
   showLadder(heat.ladder);
-  showProof();
-}
-
-/** Whether work, electricity and heat told the same story in the newest settled period; what disagrees most is named. */
-function showProof() {
-  const proofs = site.settlement?.proofs ?? [];
-  const judged = proofs.filter((proof) => proof.agrees !== null);
-  const worst = judged.find((proof) => proof.agrees === false) ?? judged[0];
-  const node = place("proof");
-  node.title = worst?.cause ?? "";
-  if (worst === undefined) {
-    show(node, { text: UNKNOWN, why: proofs.length ? "too little is known to judge" : "no quarter hour is settled yet" });
-    return;
-  }
-  const apart = `${percent(Math.abs(worst.disagreement), 1)} %`;
-  const text = worst.agrees ? `agrees within ${apart}` : `${worst.scope}: ${worst.between} differ by ${apart}`;
-  show(node, { text, abnormal: !worst.agrees });
-}
-
-/** Standing alarms of heat control, most severe first. */
-function showAlarms() {
-  const lines = site.heat.alarms ?? [];
-  const node = byId("alarms");
-  const shown = lines.join("\n");
-  if (node.shown === shown) return;
-  node.shown = shown;
-  node.hidden = lines.length === 0;
-  node.replaceChildren(...lines.map((line) => el("li", { class: "abnormal" }, line)));
 }
 
 function showGauge(heat) {
@@ -215,7 +192,8 @@ function showAge() {
 
 function draw() {
   if (document.hidden || past.t.length === 0) return;
-  trends.heat.draw(heatData(past));
+  trends.heat.newest = past.t.length - 1;
+  trends.heat.draw(heatData(past, site.heat, site.ahead));
   trends.share.draw([past.t, past.rate(past.accepted)]);
   trends.reject.draw(...rejectData(past));
   plan.draw();
@@ -240,8 +218,14 @@ function take(message) {
   showHeat();
   showShares();
   showPools();
-  showAlarms();
+  alarms.take(site.alarms, site.loops);
+  showRuling(byId("ruling"), site.heat);
+  showNext(place("next_demand"), site.ahead, message.now_unix_s);
+  showSignals(byId("signals"), byId("signals-empty"), site);
+  byId("loops").hidden = site.loops.length === 0 && site.meters.length === 0;
+  showLoops(byId("loop-table"), site.loops);
   showMeters(byId("meter-table"), site.meters);
+  showProof(place("proof"), byId("proof-table"), site.settlement?.proofs ?? []);
   plan.take(site.plan, message.now_unix_s);
   showNotices();
   showAge();

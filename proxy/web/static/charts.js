@@ -8,7 +8,8 @@ const REJECT_WINDOW_S = 300; // rejects are rare: over a minute they would only 
 const SECONDS_BELOW_S = 600; // a shorter axis names its seconds
 const SHORTEST_AXIS_S = 60;
 const REASONS = 4; // the rarer ones are added up
-const BAND = 0.02;
+const BANDS = [0.01, 0.02];
+const AHEAD_PART = 0.35; // of the axis, for what is asked next
 const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3], [4, 6]];
 
 export function colour(name) {
@@ -124,7 +125,8 @@ export class Trend {
 
   /** While nobody points at the chart, its legend shows the newest values. */
   showNewest() {
-    if (this.plot.cursor.left === undefined || this.plot.cursor.left < 0) this.plot.setLegend({ idx: this.plot.data[0].length - 1 });
+    const newest = this.newest ?? this.plot.data[0].length - 1;
+    if (this.plot.cursor.left === undefined || this.plot.cursor.left < 0) this.plot.setLegend({ idx: newest });
   }
 }
 
@@ -171,22 +173,46 @@ const time = { label: "time", value: (_, t) => (t === null ? "--" : clock(t)) };
 
 export function heatTrend(node) {
   const value = (_, v) => siText(v, "W");
+  const edge = { class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points };
   return new Trend(node, 286, () => ({
     ...options(closeRange, (v) => siText(v, "W")),
     series: [
       time,
       { label: "delivered", stroke: colour("--text"), width: 2, value, points },
       { label: "demand", stroke: colour("--setpoint"), width: 2, dash: [7, 4], value, paths: uPlot.paths.stepped({ align: 1 }), points },
-      { label: "+2 %", class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points },
-      { label: "-2 %", class: "edge", width: 0, paths: uPlot.paths.stepped({ align: 1 }), points },
+      ...BANDS.flatMap((part) => [{ label: `+${part * 100} %`, ...edge }, { label: `-${part * 100} %`, ...edge }]),
+      { label: "asked next", stroke: colour("--setpoint"), width: 1.5, dash: [2, 4], value, paths: uPlot.paths.stepped({ align: 1 }), points },
     ],
-    bands: [{ series: [3, 4], fill: colour("--band") }],
+    bands: BANDS.map((_, i) => ({ series: [3 + 2 * i, 4 + 2 * i], fill: colour("--band") })),
   }));
 }
 
-export function heatData(past) {
-  const edge = (factor) => past.demand.map((w) => (w === null ? null : w * factor));
-  return [past.t, past.heat, past.demand, edge(1 + BAND), edge(1 - BAND)];
+/** What was delivered and asked, with the bands around it, and beyond now the rest of this demand and the ones that wait. */
+export function heatData(past, heat, waiting) {
+  const last = past.t.length - 1;
+  const shown = Math.max(past.t[last] - past.t[0], SHORTEST_AXIS_S);
+  const endS = past.t[last] + (shown * AHEAD_PART) / (1 - AHEAD_PART);
+  const present = { start_unix_s: past.t[last] + 0.001, end_unix_s: past.t[last] + (heat.demand_valid_for_s ?? 0), power_w: heat.demand_w };
+  const isKnown = (block) => block.power_w !== null && block.start_unix_s > past.t[last] && block.start_unix_s < Math.min(endS, block.end_unix_s);
+  // A demand that is only renewed in time has no future worth a line: it is drawn where others wait behind it.
+  const blocks = waiting.length ? [present, ...waiting].filter(isKnown) : [];
+  const times = [];
+  const asked = [];
+  const put = (t, w) => { times.push(t); asked.push(w); };
+  blocks.forEach((block, i) => {
+    const next = blocks[i + 1]?.start_unix_s ?? Infinity;
+    put(block.start_unix_s, block.power_w);
+    const until = Math.min(block.end_unix_s, endS);
+    if (until < next) put(until, null); // a hole: nobody asks there
+  });
+  if (asked.length && asked.at(-1) === null) asked[asked.length - 1] = blocks.at(-1).power_w; // a step's value holds to its end
+  const nothing = new Array(times.length).fill(null);
+  const now = past.t.map(() => null);
+  const edges = BANDS.flatMap((part) => [1 + part, 1 - part]).map((factor) => past.demand.map((w) => (w === null ? null : w * factor)));
+  return [
+    [...past.t, ...times], [...past.heat, ...nothing], [...past.demand, ...nothing],
+    ...edges.map((edge) => [...edge, ...nothing]), [...now, ...asked],
+  ];
 }
 
 export function shareTrend(node) {

@@ -13,8 +13,7 @@ export function storeKey(key) {
   else sessionStorage.removeItem(KEY_NAME);
 }
 
-export function request(path, options = {}) {
-  const key = storedKey();
+export function request(path, options = {}, key = storedKey()) {
   const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   return fetch(path, { ...options, headers, cache: "no-store" });
 }

@@ -1,6 +1,7 @@
 // The units: a map in physical order, the same data as a table, and one selected unit in full. Greys for amounts, shapes for states.
 
 import { UNKNOWN, celsius, count, duration, el, percent, si, siText, stateWord } from "./format.js";
+import { deviation, showWatch, trouble } from "./watch.js";
 
 const STEPS = 6;
 const GLYPHS = { SLEEPING: "z", IDLE: "z", WAKING: "/", RAMPING: "/", CALIBRATING: "/", FAULT: "!", LOCKED_OUT: "L", SERVICE: "w" };
@@ -28,6 +29,7 @@ const COLUMNS = [
   ["Level", (u) => u.level_commanded, (u) => levels(u), true],
   ["Power", (u) => u.power_w, (u) => siText(u.power_w, "W"), true],
   ["Commanded", (u) => u.power_commanded_w, (u) => siText(u.power_commanded_w, "W"), true],
+  ["Deviation", (u, nowS) => rank(u, nowS), (u) => (deviation(u) === null ? UNKNOWN : `${percent(deviation(u), 0, true)} %`), true],
   ["Hashrate (shares)", (u) => u.hashrate_shares_hps, (u) => siText(u.hashrate_shares_hps, "H/s"), true],
   ["of expected", (u) => proof(u), (u) => (proof(u) === null ? UNKNOWN : `${percent(proof(u), 0)} %`), true],
   ["In, °C", (u) => u.inlet_c, (u) => celsius(u.inlet_c), true],
@@ -38,8 +40,16 @@ const COLUMNS = [
   ["Pool", (u) => u.pool, (u) => u.pool ?? UNKNOWN],
 ];
 
+const DEVIATION = COLUMNS.findIndex(([name]) => name === "Deviation");
+
 function proof(unit) {
   return unit.hashrate_shares_hps === null || !unit.hashrate_expected_hps ? null : unit.hashrate_shares_hps / unit.hashrate_expected_hps;
+}
+
+/** Troubles first, by their rank, then the size of the deviation; null sorts last. */
+function rank(unit, nowS) {
+  const known = trouble(unit, nowS);
+  return known ? 1 + known[0] : Math.abs(deviation(unit) ?? 0);
 }
 
 function levels(unit) {
@@ -54,12 +64,13 @@ export class Units {
     this.rows = new Map();
     this.mode = "power";
     this.filter = [];
-    this.sort = { column: 0, down: false };
+    this.sort = { column: DEVIATION, down: true }; // what deviates stands first
     this.selected = null;
     this.nowS = 0;
     this.map = document.getElementById("map");
     this.table = document.getElementById("unit-table");
     this.detail = document.getElementById("detail");
+    this.watchlist = document.getElementById("watchlist");
     this.listen();
   }
 
@@ -107,6 +118,7 @@ export class Units {
       if (!this.table.hidden) this.fillRow(unit);
     }
     this.summary();
+    showWatch(this.watchlist, this.units.values(), nowS, (id) => this.select(id));
     this.showDetail();
   }
 
@@ -262,7 +274,7 @@ export class Units {
     this.rows.clear();
     const key = COLUMNS[this.sort.column][1];
     const sign = this.sort.down ? -1 : 1;
-    const sorted = [...this.units.values()].sort((a, b) => sign * compare(key(a), key(b)));
+    const sorted = [...this.units.values()].sort((a, b) => sign * compare(key(a, this.nowS), key(b, this.nowS)));
     const body = el("tbody", {}, ...sorted.map((unit) => {
       const row = el("tr", { "data-unit": unit.id });
       row.append(...COLUMNS.map(([, , , isNumber], i) => (i === 0 ? el("th", { scope: "row" }) : el("td", { class: isNumber ? "num live" : "live" }))));

@@ -40,6 +40,17 @@ def test_a_latched_alarm_that_comes_back_is_news_again():
     assert alarms.known["hot"].since_s == 2.0
 
 
+def test_people_see_how_severe_and_how_old_an_alarm_is_and_whether_it_is_over():
+    alarms = Alarms()
+    alarms.set("masters", "two masters", 5.0, severity=1)
+    alarms.set("dry", "no flow", 10.0, severity=3, is_latched=True)
+    alarms.set("dry", None, 20.0, is_latched=True)
+    assert [(view.text, view.severity, view.age_s, view.is_over) for view in alarms.views(30.0)] == [
+        ("no flow", 3, 20.0, True),
+        ("two masters", 1, 25.0, False),
+    ]
+
+
 def test_the_most_severe_is_named_first_then_the_oldest():
     alarms = Alarms()
     alarms.set("late", "late", 9.0, severity=3)

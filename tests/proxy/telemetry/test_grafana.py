@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.telemetry.metrics import (
+    LOOP_SERIES,
     METER_LABELS,
     METER_SERIES,
     POOL_SERIES,
@@ -24,6 +25,7 @@ LABELS = {
     **{PREFIX + s.name: {"pool", *s.labels} for s in POOL_SERIES},
     **{PREFIX + s.name: set(s.labels) for s in SETTLEMENT_SERIES},
     **{PREFIX + s.name: {"scope", *s.labels} for s in PROOF_SERIES},
+    **{PREFIX + s.name: {"loop", *s.labels} for s in LOOP_SERIES},
     **{PREFIX + s.name: {*METER_LABELS, *s.labels} for s in METER_SERIES},
     **{PREFIX + s.name: {"signal", *s.labels} for s in SIGNAL_SERIES},
     **{PREFIX + s.name: {"loop", "unit", *s.labels} for s in UNIT_SERIES},

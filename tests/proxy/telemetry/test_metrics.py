@@ -9,11 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.telemetry.metrics import (
     LABEL_LIMIT,
+    LOOP_SERIES,
     METER_SERIES,
     POOL_SERIES,
     PREFIX,
     PROOF_SERIES,
     SETTLEMENT_SERIES,
+    SIGNAL_SERIES,
     SITE_SERIES,
     UNIT_SERIES,
     WEB_SERIES,
@@ -114,7 +116,7 @@ def test_codes_of_a_hostile_pool_stay_bounded_and_printable() -> None:
     assert all(len(code) <= 64 and code.isprintable() for code in codes)
 
 
-TABLES = (SITE_SERIES, POOL_SERIES, METER_SERIES, SETTLEMENT_SERIES, PROOF_SERIES, UNIT_SERIES)
+TABLES = (SITE_SERIES, POOL_SERIES, SIGNAL_SERIES, LOOP_SERIES, METER_SERIES, SETTLEMENT_SERIES, PROOF_SERIES, UNIT_SERIES)
 
 
 def test_names_follow_the_house_rule() -> None:

@@ -18,7 +18,21 @@ from proxy.heat.signals.forecasts import decode_forecast, decode_prices, decode_
 from proxy.heat.signals.rest import decode_demand, decode_meter
 from proxy.heat.signals.schedules import decode_schedule
 from proxy.heat.totals import SettlementDocument, scopes, totals
-from proxy.views import HeatView, MeterView, PlanBlocks, PlanView, PoolView, SettlementView, ShareTotals, SiteView, UnitView
+from proxy.views import (
+    AlarmView,
+    DemandAhead,
+    HeatView,
+    LoopView,
+    MeterView,
+    PlanBlocks,
+    PlanView,
+    PoolView,
+    SettlementView,
+    ShareTotals,
+    SignalView,
+    SiteView,
+    UnitView,
+)
 from tests.support.plans import fake_plan
 from tests.support.settled import fake_periods, fake_proofs
 
@@ -60,6 +74,10 @@ class FakeSite:
         self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
         self.plans = True
         self.alarms: tuple[str, ...] = ()
+        self.over_alarms: tuple[str, ...] = ()  # waiting to be acknowledged
+        self.has_modbus = False
+        self.ladder = "LIVE"
+        self.loop_state = "running"  # of loop-2
         self.meters: list[MeterView] = []
         self.forecasts = Forecasts(Limits(capacity_w=1.6e6, max_clock_skew_s=60.0, tank_capacity_wh=6e6, tank_stale_s=1_800.0))
 
@@ -168,7 +186,7 @@ class FakeSite:
         units = self.units()
         measured = sum(unit.power_w or 0.0 for unit in units)
         demand = self._demand_w(now)
-        heat = measured * EFFICIENCY + 3_000 * math.sin(now / 23) if self.has_meter else None
+        heat = self._load(now) * 224 * EFFICIENCY + 3_000 * math.sin(now / 23) if self.has_meter else None
         age_s = now - START_UNIX_S
         return SiteView(
             name="harbour-east",
@@ -179,7 +197,9 @@ class FakeSite:
             hashrate_hps=sum(unit.hashrate_shares_hps or 0.0 for unit in units),
             shares=self._shares(now),
             heat=HeatView(
-                ladder="LIVE",
+                ladder=self.ladder,
+                cause="demand valid" if self.ladder == "LIVE" else "no valid demand",
+                stale_s=0.0 if self.ladder == "LIVE" else 400.0,
                 source="rest:city-heat",
                 demand_w=demand,
                 demand_age_s=(now * 7 % 60) / 7,
@@ -210,7 +230,60 @@ class FakeSite:
             ledger_state="ok",
             loop_lag_s=0.0012,
             meters=self.meters,
+            alarms=[AlarmView(text, 3, 75.0) for text in self.alarms]
+            + [AlarmView(text, 2, 900.0, is_over=True) for text in self.over_alarms],
+            loops=[self._loop(name) for name, _ in LOOPS],
+            signals=self._signals(now),
+            ahead=self._ahead(now),
         )
+
+    def _loop(self, name: str) -> LoopView:
+        is_held = name == "loop-2" and self.loop_state != "running"
+        return LoopView(
+            name=name,
+            state=self.loop_state if is_held else "running",
+            may_wake=not is_held,
+            reason=f"loop {name}: flow lost" if is_held else None,
+            cap_w=0.0 if is_held else None,
+            drawn_w=280e3,
+            heat_w=None if name == "loop-4" else 266e3,
+            supply_c=72.4,
+            supply_from="machines" if name == "loop-4" else "meter",
+            shed_supply_c=88.0,
+            return_c=None if name == "loop-4" else 58.1,
+            flow_l_per_min=300.0 if is_held else 640.0,
+            design_flow_l_per_min=650.0,
+        )
+
+    def _signals(self, now: float) -> list[SignalView]:
+        start = now - (now - START_UNIX_S) % 900
+        rest = SignalView(
+            name="rest",
+            peer="PUT /api/v1/heat/demand",
+            connected=True,
+            reason=None,
+            since_s=600.0,
+            message_age_s=4.0,
+            report_age_s=None,
+            accepted=31,
+            refused=2,
+            reconnects=0,
+            last_refusal="the sequence number is old",
+            source="rest:city-heat",
+            sequence=41,
+            asked_w=self._demand_w(now),
+            asked_from_unix_s=start,
+            asked_until_unix_s=start + 900,
+        )
+        lost = SignalView(
+            "modbus", "0.0.0.0:502", False, "no master is connected", 600.0, None, None, 0, 0, 0, None, is_alive=False
+        )
+        return [rest, lost] if self.has_modbus else [rest]
+
+    def _ahead(self, now: float) -> list[DemandAhead]:
+        start = now - (now - START_UNIX_S) % 900
+        times = [start + 900 * k for k in (1, 2, 3, 4)]
+        return [DemandAhead("rest:city-heat", at, at + 900, self._demand_w(at), None) for at in times]
 
     def _settled(self) -> SettlementView:
         return SettlementView(
@@ -316,7 +389,8 @@ class FakeSite:
 
     def acknowledge_alarms(self, actor: str) -> list[str]:
         self.actions.append(("acknowledge", actor))
-        return list(self.alarms)
+        done, self.over_alarms = list(self.over_alarms), ()
+        return done
 
     def push_meter(self, body: bytes, actor: str) -> tuple[int, msgspec.Struct]:
         reading = decode_meter(body)

@@ -85,7 +85,7 @@ async def test_a_body_that_does_not_fit_reaches_nobody(path: str, body: dict[str
 
 async def test_an_operator_acknowledges_alarms_and_clears_a_fault() -> None:
     site = FakeSite(Clock())
-    site.alarms = ("loop-dry:a",)
+    site.over_alarms = ("loop-dry:a",)
     async with local_client(WebContext(site)) as client:
         alarms = await client.post("/api/v1/heat/alarms/acknowledge", headers=bearer("operator"))
         fault = await client.post(f"/api/v1/units/{UNIT}/clear-fault", headers=bearer("operator"))

@@ -1,0 +1,55 @@
+// Proof of heat: whether validated work, electricity, the units' own word and heat told the same story in the newest settled period.
+
+import { UNKNOWN, clock, el, percent, show, siText } from "./format.js";
+
+const COLUMNS = ["Scope", "Verdict", "Work proves (95 %)", "Electricity", "Units say", "Heat", "Furthest apart"];
+const NUMBERS_FROM = 2;
+const METERED = ["measured", "summed"];
+
+function interval(proof) {
+  if (proof.work_wh === null) return UNKNOWN;
+  const half = proof.work_high_wh === null ? "" : ` \u00b1 ${percent((proof.work_high_wh - proof.work_wh) / Math.max(proof.work_wh, 1), 1)} %`;
+  return `${siText(proof.work_wh, "Wh")}${half}`;
+}
+
+function energy(wh, quality) {
+  return wh === null || METERED.includes(quality) ? siText(wh, "Wh") : `${siText(wh, "Wh")}, ${quality}`;
+}
+
+function row(proof) {
+  const verdict = proof.agrees === null ? "too little known" : proof.agrees ? "agrees" : "disagrees";
+  const apart = proof.disagreement === null ? UNKNOWN : `${percent(Math.abs(proof.disagreement), 1)} % (\u00b1 ${percent(proof.interval, 1)}): ${proof.between}`;
+  const line = el("tr", {},
+    el("th", { scope: "row" }, proof.scope),
+    el("td", { class: "live" }, el("span", { class: proof.agrees === false ? "abnormal" : null }, verdict)),
+    el("td", { class: "num live" }, interval(proof)),
+    el("td", { class: "num live" }, energy(proof.electric_wh, proof.electric_quality)),
+    el("td", { class: "num live" }, siText(proof.reported_wh, "Wh")),
+    el("td", { class: "num live" }, energy(proof.heat_wh, proof.heat_quality)),
+    el("td", { class: "num live" }, apart));
+  if (!proof.cause) return [line];
+  line.classList.add("has-reason");
+  return [line, el("tr", { class: "reason" }, el("td", { colspan: String(COLUMNS.length) }, proof.cause))];
+}
+
+/** What disagrees most goes into `node`, every scope into `table`. */
+export function showProof(node, table, proofs) {
+  const newest = proofs[0];
+  document.getElementById("proof-period").textContent = newest
+    ? `${clock(newest.start_unix_s, false)} to ${clock(newest.start_unix_s + newest.period_s, false)}` : "";
+  table.hidden = proofs.length === 0;
+  if (!table.hidden) {
+    const head = el("tr", {}, ...COLUMNS.map((name, i) => el("th", { scope: "col", class: i >= NUMBERS_FROM ? "num" : null }, name)));
+    table.replaceChildren(el("table", {}, el("thead", {}, head), el("tbody", {}, ...proofs.flatMap(row))));
+  }
+  const judged = proofs.filter((proof) => proof.agrees !== null);
+  const worst = judged.find((proof) => proof.agrees === false) ?? judged[0];
+  node.title = worst?.cause ?? "";
+  if (worst === undefined) {
+    show(node, { text: UNKNOWN, why: proofs.length ? "too little is known to judge" : "no period is settled yet" });
+    return;
+  }
+  const apart = `${percent(Math.abs(worst.disagreement), 1)} %`;
+  const text = worst.agrees ? `agrees within ${apart}` : `${worst.scope}: ${worst.between} differ by ${apart}`;
+  show(node, { text, abnormal: !worst.agrees });
+}
