@@ -24,6 +24,7 @@ from proxy.ledger.records import (
     CommandRecord,
     DemandRecord,
     EnergyRecord,
+    MemoryRecord,
     MeteringRecord,
     PeriodRecord,
     PlantRecord,
@@ -66,6 +67,7 @@ class Batch(msgspec.Struct):
     settlements: list[Settlement] = []
     audits: list[AuditRecord] = []
     energies: list[EnergyRecord] = []
+    memories: list[MemoryRecord] = []
     metering: list[MeteringRecord] = []
     periods: list[PeriodRecord] = []
     rejections: list[RejectionCount] = []
@@ -79,6 +81,7 @@ def batch_of(items: Iterable[Item]) -> Batch:
     by_kind: dict[type, list[Any]] = {
         AuditRecord: batch.audits,
         EnergyRecord: batch.energies,
+        MemoryRecord: batch.memories,
         MeteringRecord: batch.metering,
         PeriodRecord: batch.periods,
         RejectionCount: batch.rejections,
@@ -128,6 +131,7 @@ class BatchWriter:
         self._insert_source = insert_or_ignore(name, schema.source)
         self._add_rejections = insert_or_add(name, schema.rejection)
         self._replace_energy = insert_or_replace(name, schema.energy)
+        self._replace_memory = insert_or_replace(name, schema.memory)
         self._replace_mark = insert_or_replace(name, schema.mark)
 
     @property
@@ -166,9 +170,7 @@ class BatchWriter:
             conn.execute(self._add_rejections, [_rejection_row(count) for count in batch.rejections])
         if batch.audits:
             self._write_audits(conn, batch.audits)
-        if batch.energies:
-            for record in batch.energies:  # one by one: a period may be in here twice
-                conn.execute(self._replace_energy, _plain_row(record))
+        self._write_replacing(conn, batch)
         if batch.metering:
             self._periods.write_metering(conn, batch.metering)
         if batch.periods:
@@ -177,6 +179,13 @@ class BatchWriter:
             conn.execute(table.insert(), [_plain_row(record) for record in records])
         self._many(conn, self._mark_run, [(now_unix_s, number, self._run_id)])
         return repeated
+
+    def _write_replacing(self, conn: Connection, batch: Batch) -> None:
+        """What takes the place of an earlier row; one by one, because the same row may be in there twice."""
+        for record in batch.energies:
+            conn.execute(self._replace_energy, _plain_row(record))
+        for memory in {each.name: each for each in batch.memories}.values():
+            conn.execute(self._replace_memory, msgspec.structs.asdict(memory))
 
     def _many(self, conn: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
         """Run a compiled statement for each row on the driver's own cursor, inside the connection's transaction. Rows changed.

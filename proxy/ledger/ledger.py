@@ -26,6 +26,7 @@ from proxy.ledger.records import (
     CommandRecord,
     DemandRecord,
     EnergyRecord,
+    MemoryRecord,
     MeteringRecord,
     PeriodRecord,
     PlantRecord,
@@ -44,6 +45,7 @@ log = structlog.get_logger()
 
 RECOVERY_S: Final = 10.0  # writes must be good for so long before shares are taken again
 PLANT_LIMIT: Final = 10_000  # set-points, commands, audit rows waiting while nothing can be written
+MEMORY_LIMIT: Final = 4_000_000  # characters of one memory: ten thousand units' worth
 PENDING_LIMIT: Final = 1_000_000  # shares waiting for a pool
 PENDING_LIMIT_S: Final = 3_600.0  # sessions give up after seconds: longer is a bug of ours, and must not hold up the rollups
 NEVER_ANSWERED: Final = "never-answered"
@@ -94,6 +96,7 @@ class Ledger:
         self._flushes: set[_FlushWait] = set()
         self._trouble: Trouble | None = None
         self._demands = dict(start.demands)
+        self._memories = dict(start.memories)
 
     @classmethod
     def open(
@@ -211,6 +214,14 @@ class Ledger:
         """Queue the energy of a period; the same period and scope again replaces it. False: not taken, too many wait."""
         return self._push_plant(record)
 
+    def record_memory(self, record: MemoryRecord) -> bool:
+        """Queue what is to be known after a restart; `memories` gives it from now on. False: not taken, too many or too long."""
+        if len(record.body) > MEMORY_LIMIT:
+            self._book.note("record-refused")
+            return False
+        self._memories[record.name] = record
+        return self._push_plant(record)
+
     def record_metering(self, record: MeteringRecord) -> bool:
         """Queue a minute of metering; the same scope and end again replaces it. False: not taken, too many wait."""
         return self._push_plant(record)
@@ -238,6 +249,10 @@ class Ledger:
     def planned_demands(self) -> list[DemandRecord]:
         """Accepted demands of earlier runs that had not expired when this one began, oldest first."""
         return list(self.start.planned)
+
+    def memories(self) -> dict[str, MemoryRecord]:
+        """The newest record of every name, over restarts."""
+        return dict(self._memories)
 
     async def flush(self) -> bool:
         """Wait until everything recorded before is durable. False: degraded, it is not (it may become so later)."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, func, select
 
 from proxy.ledger import schema
-from proxy.ledger.records import DemandRecord, ShareState
+from proxy.ledger.records import DemandRecord, MemoryRecord, ShareState
 from proxy.ledger.retention import rolled_through
 
 RESTART = "restart"  # the answer, if there was one, came while we were down
@@ -26,6 +26,7 @@ class RunStart(msgspec.Struct, frozen=True):
     was_clean: bool  # the run before ended by itself; True when there was none
     demands: dict[str, DemandRecord]  # newest accepted demand of each source, expired ones too
     planned: list[DemandRecord]  # accepted demands that have not expired, oldest first
+    memories: dict[str, MemoryRecord]  # by name
 
 
 def begin_run(conn: Connection, version: str, now_unix_s: float) -> RunStart:
@@ -59,7 +60,13 @@ def begin_run(conn: Connection, version: str, now_unix_s: float) -> RunStart:
         ).inserted_primary_key
         assert run_id is not None
         return RunStart(
-            int(run_id[0]), first_share_id, in_doubt, unclean == 0, _newest_demands(conn), _planned_demands(conn, now_unix_s)
+            int(run_id[0]),
+            first_share_id,
+            in_doubt,
+            unclean == 0,
+            _newest_demands(conn),
+            _planned_demands(conn, now_unix_s),
+            _memories(conn),
         )
 
 
@@ -91,3 +98,8 @@ def _planned_demands(conn: Connection, now_unix_s: float) -> list[DemandRecord]:
     is_ahead = sa.and_(demand.c.accepted, demand.c.valid_until_unix_s > now_unix_s)
     rows = conn.execute(select(demand).where(is_ahead).order_by(demand.c.demand_id.desc()).limit(MAX_PLANNED)).all()
     return [demand_of(row) for row in reversed(rows)]
+
+
+def _memories(conn: Connection) -> dict[str, MemoryRecord]:
+    rows = conn.execute(select(schema.memory))
+    return {row.name: MemoryRecord(row.name, row.at_unix_s, row.version, row.body) for row in rows}

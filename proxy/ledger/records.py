@@ -95,6 +95,15 @@ class EnergyRecord(msgspec.Struct, frozen=True, gc=False):
     electric_wh: float | None
 
 
+class MemoryRecord(msgspec.Struct, frozen=True, gc=False):
+    """What a part wants to know after a restart: `body` is its own JSON, of that `version`. A newer one of the name replaces it."""
+
+    name: str
+    at_unix_s: float
+    version: int
+    body: str
+
+
 class AuditRecord(msgspec.Struct, frozen=True, gc=False):
     """Who did what to what, and what came of it. Rows are chained by hash: see audit.py."""
 
@@ -189,7 +198,9 @@ class PeriodRecord(msgspec.Struct, frozen=True, gc=False):
         return self.start_unix_s + self.period_s
 
 
-PlantRecord = DemandRecord | SetpointRecord | CommandRecord | EnergyRecord | AuditRecord | MeteringRecord | PeriodRecord
+PlantRecord = (
+    DemandRecord | SetpointRecord | CommandRecord | EnergyRecord | MemoryRecord | AuditRecord | MeteringRecord | PeriodRecord
+)
 
 
 class RejectionCount(msgspec.Struct, frozen=True, gc=False):

@@ -174,6 +174,16 @@ energy = Table(
     Column("electric_wh", Double),
 )
 
+# What a part of this process wants to know after a restart, as JSON; a newer one of the same name takes its place.
+memory = Table(
+    "memory",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("at_unix_s", Double, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

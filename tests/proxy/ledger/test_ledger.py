@@ -6,12 +6,13 @@ from sqlalchemy import create_engine, text
 
 from proxy import config
 from proxy.errors import StoreError
-from proxy.ledger.ledger import PENDING_LIMIT_S, Ledger
+from proxy.ledger.ledger import MEMORY_LIMIT, PENDING_LIMIT_S, Ledger
 from proxy.ledger.records import (
     AuditRecord,
     CommandRecord,
     DemandRecord,
     EnergyRecord,
+    MemoryRecord,
     SetpointRecord,
     ShareState,
 )
@@ -387,3 +388,20 @@ async def test_share_ids_go_on_after_every_row_is_gone(site, make_share):
     async with site.running() as ledger:
         assert ledger.next_share_id() == 6
     assert verify(site.url).problems == []
+
+
+async def test_a_memory_comes_back_as_it_was_last_written(site):
+    body = '{"who": "W\\u0000 \u00e4", "text": "' + "x" * 5_000 + '"}'
+    async with site.running() as ledger:
+        assert ledger.memories() == {}
+        for version in (1, 2):
+            assert ledger.record_memory(MemoryRecord("heat.holds", site.clock(), version, body))
+        ledger.record_memory(MemoryRecord("other", site.clock(), 1, "[]"))
+        assert ledger.memories()["heat.holds"].version == 2
+    async with site.running() as ledger:
+        assert ledger.memories() == {
+            "heat.holds": MemoryRecord("heat.holds", site.clock(), 2, body),
+            "other": MemoryRecord("other", site.clock(), 1, "[]"),
+        }
+        assert not ledger.record_memory(MemoryRecord("other", site.clock(), 1, "x" * (MEMORY_LIMIT + 1)))
+        assert ledger.memories()["other"].body == "[]"

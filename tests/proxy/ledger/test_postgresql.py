@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from proxy import config
 from proxy.errors import StoreError
 from proxy.ledger import schema
-from proxy.ledger.records import AuditRecord, DemandRecord, EnergyRecord, ShareState
+from proxy.ledger.records import AuditRecord, DemandRecord, EnergyRecord, MemoryRecord, ShareState
 from proxy.ledger.retention import Retention
 from proxy.ledger.store import Store
 from proxy.ledger.verify import verify
@@ -103,6 +103,8 @@ async def test_shares_and_records_live_on_postgresql_as_on_sqlite(server, site, 
         ledger.record_demand(DemandRecord("rest", 1, 2, now, now, now + 600, 1e6, True))
         ledger.record_energy(EnergyRecord(now, 900.0, "site", 1.0, None, "estimated", 2.0))
         ledger.record_energy(EnergyRecord(now, 900.0, "site", 3.0, None, "estimated", 4.0))
+        for version in (1, 2):
+            ledger.record_memory(MemoryRecord("heat.holds", now, version, '{"stops": {"W\\u0000": 1.5}}'))
         for number in range(3):
             ledger.record_audit(AuditRecord(now + 0.1, "operator", "limit", "site", None, f"Wärme \x00 {number}", "done"))
         assert await ledger.flush()
@@ -119,6 +121,7 @@ async def test_shares_and_records_live_on_postgresql_as_on_sqlite(server, site, 
         assert ledger.start.was_clean
         assert ledger.start.in_doubt == sum(share.forwarded and share.share_id % 5 == 0 for share in shares)
         assert ledger.last_demand().sequence == 2
+        assert ledger.memories() == {"heat.holds": MemoryRecord("heat.holds", now, 2, '{"stops": {"W\\u0000": 1.5}}')}
         assert ledger.next_share_id() == 41
 
 
