@@ -183,6 +183,12 @@ class LiveSite:
         self._heat.set_emergency_stop(stop, actor)
         self._audit(actor, "heat.stop", "site", "held" if stop else "released", "done")
 
+    def release_stop(self, source: str, name: str, reason: str, actor: str) -> str | None:
+        """See Site."""
+        problem = self._heat.release_stop(source, name, reason)
+        self._audit(actor, "heat.stop_release", source, f"by {name}: {reason}", problem or "done")
+        return problem
+
     def acknowledge_alarms(self, actor: str) -> list[str]:
         """See Site."""
         names = self._heat.acknowledge_alarms(actor)

@@ -93,6 +93,16 @@ class UnitView(msgspec.Struct, frozen=True):
     stratum_version: int | None = None  # 1 or 2; None while not connected
 
 
+class HoldView(msgspec.Struct, frozen=True):
+    """What keeps the site down until somebody takes it back, or a time. kind: stop, manual limit, import limit; source: whose."""
+
+    kind: str
+    source: str
+    power_w: float  # electrical, at most
+    since_unix_s: float | None
+    until_unix_s: float | None  # None: until it is taken back
+
+
 class HeatView(msgspec.Struct, frozen=True):
     """Demand against delivery. ladder: LIVE, HOLD, FALLBACK, LIMIT or STOP."""
 
@@ -126,6 +136,7 @@ class HeatView(msgspec.Struct, frozen=True):
     lead_w: float | None = None  # heat by which the set-point leads the demand
     changes_per_unit_day: float | None = None  # level changes, filtered over hours
     alarms: tuple[str, ...] = ()  # standing, most severe first
+    holds: tuple[HoldView, ...] = ()
     cause: str | None = None  # why this rung rules, in words
     stale_s: float | None = None  # how long no demand has been valid; 0 while one is, None when there never was one
 

@@ -30,6 +30,7 @@ from proxy.heat.demand import (
     accepted,
 )
 from proxy.heat.guidance import Guidance
+from proxy.heat.holds import Holds
 from proxy.heat.inputs import Cap, Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
 from proxy.heat.meters.bank import BOUNDARY, MeterBank
@@ -74,6 +75,7 @@ class HeatControl:
         self._book = DemandBook()
         self._docket = arbitrate.Docket()
         self._inputs = Inputs()
+        self._holds = Holds(self._inputs, ledger, events, wall_clock)
         self._observed = observe.State()
         self._aim = aim.State()
         self._tracking = tracker.State()
@@ -128,10 +130,7 @@ class HeatControl:
 
         Raises ValueError for a number that is no limit.
         """
-        if power_w is not None and not 0.0 <= power_w < math.inf:
-            raise ValueError("a limit is 0 W or more")
-        self._events.publish("heat.limit_set", "warning" if power_w is not None else "info", power_w=power_w, who=who)
-        self._inputs.manual_w = power_w
+        self._holds.set_manual_limit(power_w, who)
         self._wake.set()
 
     def set_outdoor(self, outdoor_c: float, source: str, now_unix_s: float) -> str | None:
@@ -140,17 +139,24 @@ class HeatControl:
 
     def set_import_limit(self, power_w: float | None, until_unix_s: float, source: str) -> str | None:
         """Cap the site's electrical power until a time (None takes this source's cap away); None when taken, else why not."""
-        refusal = self._inputs.set_import_limit(power_w, until_unix_s, source)
-        if refusal is None:
-            self._events.publish("heat.import_limit_set", "warning", power_w=power_w, source=source)
-            self._wake.set()
+        refusal = self._holds.set_import_limit(power_w, until_unix_s, source)
+        self._wake.set()
         return refusal
 
     def set_emergency_stop(self, stop: bool, source: str) -> None:
-        """Everything asleep at once, until this same source takes it back."""
-        if self._inputs.set_stop(stop, source):
-            self._events.publish("heat.stop_held" if stop else "heat.stop_released", "error" if stop else "warning", source=source)
+        """Everything asleep at once, until this same source takes it back or a person releases it; over restarts."""
+        if self._holds.set_stop(stop, source):
             self._wake.set()
+
+    def stop_sources(self) -> tuple[str, ...]:
+        """Whose emergency stops are held."""
+        return self._holds.stop_sources()
+
+    def release_stop(self, source: str, name: str, reason: str) -> str | None:
+        """A person takes back the stop of a sender that may never speak again; None when done, else why not."""
+        refusal = self._holds.release_stop(source, name, reason)
+        self._wake.set()
+        return refusal
 
     def set_guidance(self, guidance: Guidance | None) -> None:
         """The planner's word on what to make now, and at which prices; None takes it away."""
@@ -320,9 +326,7 @@ class HeatControl:
             for name, fact in self._policies.loops.items()
         }
         self._verdicts = interlocks.judge(self._policies.loops, self._loop_memory, seen, self._alarms, now_s)
-        stop = self._inputs.stop_reason()
-        text = None if stop is None else f"{stop}: all units sleep; whoever set it must take it back"
-        self._alarms.set("stop", text, now_s, severity=3)
+        self._alarms.set("stop", self._holds.alarm(), now_s, severity=3)
         second = self._two_masters
         is_recent = second is not None and now_unix_s - second[1] < TWO_MASTERS_S
         text = f"{second[0]} sends demands while another source rules: let one source send all" if second and is_recent else None
@@ -449,9 +453,7 @@ class HeatControl:
         return planning.Scene(self._policies.planning, cap, self._verdicts, images, snapshot, self._observed.scale, now_s)
 
     def _site_cap(self, now_unix_s: float) -> Cap:
-        cap = self._inputs.cap(self._heat.max_power_w, now_unix_s)
-        stops = self._inputs.stops
-        return Cap(0.0, "emergency stop") if stops else cap
+        return self._inputs.cap(self._heat.max_power_w, now_unix_s)
 
     def _may_act(self) -> bool:
         return self._heat.enabled and self._fleet.swept_all
@@ -478,6 +480,7 @@ class HeatControl:
             changes_per_day=self._memory.worn.changes_per_day,
             outdoor_c=None if outdoor is None else outdoor[0],
             alarms=self.alarms(),
+            holds=self._holds.views(now_unix_s),
         )
 
     def _restore(self, now_unix_s: float) -> None:

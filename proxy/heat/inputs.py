@@ -1,7 +1,7 @@
 """What reaches the site from outside besides demands and meters: outdoor temperature, import limits, stops, a manual limit.
 
-Pure: times are arguments. Each value is kept by source and expires, a stop excepted: only who set it takes it back. Who may send at
-all is the adapters' business, what follows from it is arbitrate's and safety's.
+Pure: times are arguments. Each value is kept by source and expires; stops and an operator's limit stand until they are taken back.
+Who may send at all is the adapters' business, what outlives a restart is holds', what follows from it is arbitrate's and safety's.
 """
 
 import math
@@ -30,18 +30,29 @@ class _Outdoor(msgspec.Struct, frozen=True, gc=False):
     at_unix_s: float
 
 
-class _ImportLimit(msgspec.Struct, frozen=True, gc=False):
+class ImportLimit(msgspec.Struct, frozen=True, gc=False):
+    """One source's cap on the site's electrical power, and when it ends."""
+
     power_w: float
     until_unix_s: float
+
+
+class ManualLimit(msgspec.Struct, frozen=True, gc=False):
+    """An operator's cap on the site's electrical power (0: nothing runs), whose it is and since when."""
+
+    power_w: float
+    who: str
+    since_unix_s: float
 
 
 class Inputs(msgspec.Struct):
     """The values as they stand. Setters answer None, or why they did not take a value."""
 
     outdoor: dict[str, _Outdoor] = {}
-    import_limits: dict[str, _ImportLimit] = {}
-    stops: dict[str, None] = {}
-    manual_w: float | None = None
+    import_limits: dict[str, ImportLimit] = {}
+    # By source, since when.
+    stops: dict[str, float] = {}
+    manual: ManualLimit | None = None
     guidance: Guidance | None = None
 
     def set_outdoor(self, outdoor_c: float, source: str, now_unix_s: float) -> str | None:
@@ -74,15 +85,15 @@ class Inputs(msgspec.Struct):
             return "a limit is 0 W or more, until a time: send finite numbers"
         if source not in self.import_limits and len(self.import_limits) >= MAX_SOURCES:
             return f"{MAX_SOURCES} sources limit the import already: send under one of their names"
-        self.import_limits[source] = _ImportLimit(power_w, until_unix_s)
+        self.import_limits[source] = ImportLimit(power_w, until_unix_s)
         return None
 
-    def set_stop(self, stop: bool, source: str) -> bool:
+    def set_stop(self, stop: bool, source: str, now_unix_s: float) -> bool:
         """Hold or release one source's emergency stop; True when that changed anything. A stop is never refused."""
         if stop == (source in self.stops):
             return False
         if stop:
-            self.stops[source] = None
+            self.stops[source] = now_unix_s
         else:
             del self.stops[source]
         return True
@@ -91,12 +102,14 @@ class Inputs(msgspec.Struct):
         """Why everything must sleep; None: nothing asks for it."""
         if self.stops:
             return f"emergency stop held by {', '.join(self.stops)}"
-        return "stopped by an operator (limit of 0 W)" if self.manual_w == 0 else None
+        return "stopped by an operator (limit of 0 W)" if self.manual is not None and self.manual.power_w == 0 else None
 
     def cap(self, site_cap_w: float | None, now_unix_s: float) -> Cap:
-        """The lowest cap on the site's electrical power. A hand's limit is named first where several are equal."""
+        """The lowest cap on the site's electrical power; 0 under a stop. A hand's limit is named first where several are equal."""
         self.import_limits = {name: known for name, known in self.import_limits.items() if now_unix_s < known.until_unix_s}
-        caps = [(self.manual_w, "manual limit")]
+        if self.stops:
+            return Cap(0.0, "emergency stop")
+        caps = [(None if self.manual is None else self.manual.power_w, "manual limit")]
         caps += [(limit.power_w, f"import limit ({source})") for source, limit in self.import_limits.items()]
         caps.append((site_cap_w, "site cap"))
         known_caps = [(power_w, name) for power_w, name in caps if power_w is not None]

@@ -14,7 +14,7 @@ from proxy.heat.delivery import Delivered
 from proxy.heat.demand import DemandAccepted, DemandRefused, HeatDemand, check_finite
 from proxy.heat.energy import Meter, Powers
 from proxy.heat.schedule import ScheduleAccepted, ahead
-from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
+from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, MemoryRecord, SetpointRecord
 from proxy.units.unit import UnitImage
 
 
@@ -25,6 +25,11 @@ class LedgerPort(Protocol):
     def record_setpoint(self, record: SetpointRecord) -> bool: ...
     def record_command(self, record: CommandRecord) -> bool: ...
     def record_energy(self, record: EnergyRecord) -> bool: ...
+    def record_memory(self, record: MemoryRecord) -> bool: ...
+    def memories(self) -> dict[str, MemoryRecord]:
+        """The newest memory of every name, over restarts."""
+        ...
+
     def newest_demands(self) -> dict[str, DemandRecord]:
         """The newest accepted demand of every source, over restarts, expired ones too."""
         ...

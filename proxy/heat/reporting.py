@@ -8,7 +8,7 @@ from proxy.heat import arbitrate, interlocks
 from proxy.heat.journal import Decision, Journal
 from proxy.heat.meters.bank import MeterBank
 from proxy.heat.signals.port import Report
-from proxy.views import DemandAhead, HeatView, LoopView
+from proxy.views import DemandAhead, HeatView, HoldView, LoopView
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -23,6 +23,7 @@ class Standing(msgspec.Struct, frozen=True):
     changes_per_day: float
     outdoor_c: float | None
     alarms: tuple[str, ...]
+    holds: tuple[HoldView, ...]
 
 
 def view_of(standing: Standing) -> HeatView:
@@ -64,6 +65,7 @@ def view_of(standing: Standing) -> HeatView:
         alarms=standing.alarms,
         cause=None if last is None else last.ruling.cause,
         stale_s=None if last is None else last.ruling.stale_s,
+        holds=standing.holds,
     )
 
 

@@ -22,6 +22,7 @@ LEDGER_STATES = ("ok", "degraded")
 PLAN_STATES = ("good", "short", "kept", "none")
 HEAT_QUALITIES = ("measured", "summed", "estimated", "unknown")
 LOOP_STATES = ("running", "shedding", "dry", "tripped")
+HOLDS = ("stop", "manual limit", "import limit")
 METER_LABELS = ("place", "meter", "measures")
 METER_STATES = ("ok", "waiting", "lost", "stuck", "lying", "jumping")
 LABEL_LIMIT = 32  # distinct codes or reasons of one peer; the rest counts as "other"
@@ -187,6 +188,13 @@ SITE_SERIES: tuple[Series[SiteView], ...] = (
         "gauge",
         "Alarms that stand or wait to be acknowledged; GET /api/v1/heat has them.",
         _value(lambda v: len(v.heat.alarms)),
+    ),
+    Series(
+        "heat_holds",
+        "gauge",
+        "Stops and limits that hold the site down until they are taken back or end; GET /api/v1/heat has them.",
+        lambda v: [((kind,), float(sum(hold.kind == kind for hold in v.heat.holds))) for kind in HOLDS],
+        ("kind",),
     ),
     Series(
         "heat_headroom_up_watts",

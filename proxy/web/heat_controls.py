@@ -38,6 +38,17 @@ class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: bool
 
 
+Said = Annotated[str, msgspec.Meta(min_length=2, max_length=200, pattern=r"\S")]
+
+
+class StopRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """source: whose stop, as GET /api/v1/heat names it in `holds`; name: the person who releases it; reason: why it is safe."""
+
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    name: Said
+    reason: Said
+
+
 class Acknowledged(msgspec.Struct, frozen=True):
     """Names of the alarms that were over and are forgotten, and of the loops that may come back."""
 
@@ -103,8 +114,24 @@ async def put_outdoor(request: Request[Any, Any, State], web: Web, data: JSONBod
 
 @put("/api/v1/heat/stop", **DEMAND, responses=documented(400, 401, 403, 413, 429), tags=["heat"], summary="Emergency stop")
 async def put_stop(request: Request[Any, Any, State], web: Web, data: JSONBody[Stop]) -> HeatView:
-    """Everything asleep at once, until the key that stopped it takes it back. It does not expire."""
+    """Everything asleep at once, until the key that stopped it takes it back. It does not expire, and outlives a restart."""
     web.site.set_stop(data.stop, actor_name(request))
+    return web.site.view().heat
+
+
+@post(
+    "/api/v1/heat/stop/release",
+    **OPERATE,
+    status_code=200,
+    responses=documented(400, 401, 403, 409, 413, 429),
+    tags=["heat"],
+    summary="Release another sender's stop",
+)
+async def post_stop_release(request: Request[Any, Any, State], web: Web, data: JSONBody[StopRelease]) -> HeatView:
+    """For a sender that will not take it back itself. One that still says stop holds it again with its next message."""
+    problem = web.site.release_stop(data.source, data.name.strip(), data.reason.strip(), actor_name(request))
+    if problem is not None:
+        raise ProblemError(409, problem, "Name a source that `holds` of GET /api/v1/heat lists as a stop.")
     return web.site.view().heat
 
 
@@ -121,4 +148,4 @@ async def post_acknowledge(request: Request[Any, Any, State], web: Web) -> Ackno
     return Acknowledged(web.site.acknowledge_alarms(actor_name(request)))
 
 
-HANDLERS = [put_schedule, put_outdoor, put_stop, post_acknowledge]
+HANDLERS = [put_schedule, put_outdoor, put_stop, post_stop_release, post_acknowledge]

@@ -51,6 +51,10 @@ class Site(Protocol):
         """Put everything to sleep, or take this actor's stop back; others' stops stay."""
         ...
 
+    def release_stop(self, source: str, name: str, reason: str, actor: str) -> str | None:
+        """Take back the stop of another sender, in the name of a person and for a reason. None when done, else why not."""
+        ...
+
     def acknowledge_alarms(self, actor: str) -> list[str]:
         """Forget latched alarms that are over and let locked loops come back. The names of what was acknowledged."""
         ...

@@ -164,6 +164,29 @@ async def test_a_kill_in_the_middle_of_commands_leaves_no_machine_behind(tmp_pat
                 assert await run.end(signal.SIGTERM) == 0
 
 
+async def test_a_stop_holds_over_a_kill_and_an_operator_releases_it(tmp_path: Path) -> None:
+    async with floor(tmp_path) as it:
+        async with started(it.site_file) as run:
+            await it.demand(1, UNITS * LOW_W)
+            await it.reach(LOW_W)
+            headers = {"Authorization": f"Bearer {KEYS['utility']}"}
+            assert (await it.client.put("/api/v1/heat/stop", json={"stop": True}, headers=headers)).status_code == 200
+            await it.reach(0.0)
+            await run.end(signal.SIGKILL)
+        async with started(it.site_file) as run:
+            await it.sweeps(6)
+            view = await it.view()
+            assert (view.heat.ladder, [hold.source for hold in view.heat.holds]) == ("STOP", ["utility"])
+            assert it.is_at(0.0)
+            body = {"source": "utility", "name": "Anna Meier", "reason": "the sender was replaced"}
+            assert (await it.client.post("/api/v1/heat/stop/release", json=body, headers=headers)).status_code == 403
+            headers = {"Authorization": f"Bearer {KEYS['operator']}"}
+            assert (await it.client.post("/api/v1/heat/stop/release", json=body, headers=headers)).status_code == 200
+            await it.demand(2, UNITS * LOW_W)
+            await it.reach(LOW_W)
+            assert await run.end(signal.SIGTERM) == 0
+
+
 async def test_nobody_is_commanded_before_everybody_was_asked_once(tmp_path: Path) -> None:
     async with floor(tmp_path) as it:
         async with started(it.site_file) as run:

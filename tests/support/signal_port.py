@@ -51,6 +51,9 @@ class RecordingPort:
     def set_emergency_stop(self, stop: bool, source: str) -> None:
         self.stops[source] = stop
 
+    def stop_sources(self) -> tuple[str, ...]:
+        return tuple(source for source, is_held in self.stops.items() if is_held)
+
     def report(self, now_unix_s: float) -> Report:
         self.alive += 1
         ruling = self.in_force

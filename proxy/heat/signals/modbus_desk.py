@@ -85,7 +85,6 @@ class Desk:
         self._master_since_s = 0.0
         self._moved_s: float | None = None
         self._was_alive = False
-        self._stops: set[str] = set()
         self._in_force: tuple[_Wanted, float] | None = None
         self._changes = CHANGES_AT_ONCE
         self._changes_at_unix_s = 0.0
@@ -264,19 +263,23 @@ class Desk:
         )
 
     def _stop(self, host: str) -> None:
-        if host not in self._stops:
-            self._stops.add(host)
+        if host not in self._stops():
             self._events.publish("modbus.stop_set", "error", host=host)
         self._port.set_emergency_stop(True, f"{SOURCE} {host}")
 
     def _release(self, host: str, written: Mapping[str, float], *, is_master: bool) -> None:
         """A stop ends when its host writes 0; the master, having set one itself, ends all: a host that is gone must not hold it."""
-        if written.get("stop") != 0 or host not in self._stops:
+        held = self._stops()
+        if written.get("stop") != 0 or host not in held:
             return
-        for holder in sorted(self._stops) if is_master else [host]:
-            self._stops.discard(holder)
+        for holder in sorted(held) if is_master else [host]:
             self._port.set_emergency_stop(False, f"{SOURCE} {holder}")
             self._events.publish("modbus.stop_released", "warning", host=holder, by=host)
+
+    def _stops(self) -> set[str]:
+        """Hosts whose stop is held: heat control knows, over restarts of ours and releases by hand."""
+        prefix = f"{SOURCE} "
+        return {source.removeprefix(prefix) for source in self._port.stop_sources() if source.startswith(prefix)}
 
     def _own(self, now_s: float) -> Own:
         def is_recent(at_s: float | None) -> bool:
@@ -284,7 +287,7 @@ class Desk:
 
         return Own(
             is_alive_lost=self._master is not None and not self._is_alive(now_s),
-            is_stop_held=bool(self._stops),
+            is_stop_held=bool(self._stops()),
             was_write_refused=is_recent(self._refused_s),
             had_second_master=is_recent(self._rival_s),
             refusals=self._refusals,

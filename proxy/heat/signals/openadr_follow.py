@@ -48,6 +48,8 @@ class Follower:
         self._heard_unix_s = -math.inf
         self._sent: _Sent | None = None
         self._limit: tuple[float, float] | None = None
+        # A limit of an earlier process may stand; its event may have been cancelled since.
+        self._is_limit_known = False
         self._order = (0, 0)
 
     def heard(self, now_unix_s: float) -> None:
@@ -126,7 +128,8 @@ class Follower:
         wanted = None if window is None else (window.asks[Ask.LIMIT] * 1000, min(window.end_unix_s, now_unix_s + 24 * TRUST_S))
         known = self._limit
         if wanted is None:
-            if known is not None:
+            if known is not None or (not self._is_limit_known and math.isfinite(self._heard_unix_s)):
+                self._is_limit_known = True
                 self._port.set_import_limit(None, now_unix_s, SOURCE)
             self._limit = None
             return

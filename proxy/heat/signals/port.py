@@ -48,7 +48,11 @@ class SignalPort(Protocol):
         ...
 
     def set_emergency_stop(self, stop: bool, source: str) -> None:
-        """Everything asleep at once, until this same source takes it back. Several sources may hold it."""
+        """Everything asleep at once, until this same source takes it back. Several sources may hold it; it outlives a restart."""
+        ...
+
+    def stop_sources(self) -> tuple[str, ...]:
+        """Whose stops are held, those of an earlier process too."""
         ...
 
     def report(self, now_unix_s: float) -> Report:

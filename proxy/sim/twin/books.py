@@ -3,7 +3,7 @@
 It stands where `ledger.Ledger` stands for heat control; the records are the same. Nothing is durable, and there are no shares.
 """
 
-from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
+from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, MemoryRecord, SetpointRecord
 
 
 class Books:
@@ -18,6 +18,7 @@ class Books:
         self.commands_taken = 0
         self.commands_refused = 0
         self.reasons: dict[str, int] = {}
+        self._memories: dict[str, MemoryRecord] = {}
 
     def record_demand(self, record: DemandRecord) -> bool:
         """Keep the newest of each source, as the ledger gives it back after a restart."""
@@ -46,6 +47,15 @@ class Books:
         """Keep it."""
         self.energies.append(record)
         return True
+
+    def record_memory(self, record: MemoryRecord) -> bool:
+        """Keep the newest of each name."""
+        self._memories[record.name] = record
+        return True
+
+    def memories(self) -> dict[str, MemoryRecord]:
+        """As the next control is given them."""
+        return dict(self._memories)
 
     def newest_demands(self) -> dict[str, DemandRecord]:
         """The newest accepted demand of every source."""

@@ -10,7 +10,7 @@ from proxy import config
 from proxy.events import EventLog
 from proxy.heat.control import HeatControl
 from proxy.heat.demand import HeatDemand
-from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, SetpointRecord
+from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, MemoryRecord, SetpointRecord
 from proxy.units.unit import LevelFact, UnitImage, UnitState
 from tests.support.plans import make_image as settled_image
 
@@ -162,6 +162,8 @@ class TestLedger:
         self.commands: list[CommandRecord] = []
         self.energies: list[EnergyRecord] = []
         self._newest = dict(demands or {})
+        self.kept: dict[str, MemoryRecord] = {}
+        self.takes_memories = True
 
     def record_demand(self, record: DemandRecord) -> bool:
         self.demands.append(record)
@@ -180,6 +182,14 @@ class TestLedger:
     def record_energy(self, record: EnergyRecord) -> bool:
         self.energies.append(record)
         return True
+
+    def record_memory(self, record: MemoryRecord) -> bool:
+        if self.takes_memories:
+            self.kept[record.name] = record
+        return self.takes_memories
+
+    def memories(self) -> dict[str, MemoryRecord]:
+        return dict(self.kept)
 
     def newest_demands(self) -> dict[str, DemandRecord]:
         return dict(self._newest)

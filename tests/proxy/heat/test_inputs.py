@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.heat.guidance import Guidance
-from proxy.heat.inputs import MAX_SOURCES, Inputs
+from proxy.heat.inputs import MAX_SOURCES, Inputs, ManualLimit
 
 
 @given(st.floats())
@@ -39,11 +39,11 @@ def test_sources_are_bounded_but_a_stop_is_never_refused():
     for k in range(MAX_SOURCES):
         assert inputs.set_outdoor(0.0, f"s{k}", 0.0) is None
         assert inputs.set_import_limit(1.0, 10.0, f"s{k}") is None
-        assert inputs.set_stop(True, f"s{k}")
+        assert inputs.set_stop(True, f"s{k}", 0.0)
     assert inputs.set_outdoor(0.0, "more", 0.0) is not None
     assert inputs.set_import_limit(1.0, 10.0, "more") is not None
     assert inputs.set_import_limit(2.0, 10.0, "s0") is None
-    assert inputs.set_stop(True, "more")
+    assert inputs.set_stop(True, "more", 0.0)
 
 
 @pytest.mark.parametrize(("power_w", "until"), [(-1.0, 1.0), (math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
@@ -60,7 +60,7 @@ def test_a_limit_that_is_none_is_refused(power_w, until):
     st.floats(0, 100),
 )
 def test_the_lowest_limit_that_has_not_expired_caps_the_site(site_w, manual_w, limits, now):
-    inputs = Inputs(manual_w=manual_w)
+    inputs = Inputs(manual=None if manual_w is None else ManualLimit(manual_w, "anna", 0.0))
     for source, (power_w, until) in limits.items():
         inputs.set_import_limit(power_w, until, source)
     valid = [power_w for power_w, until in limits.values() if now < until]
@@ -79,12 +79,12 @@ def test_an_import_limit_names_its_sender_and_is_taken_back_by_it():
 def test_a_stop_holds_until_everybody_who_asked_has_taken_it_back():
     inputs = Inputs()
     assert inputs.stop_reason() is None
-    assert [inputs.set_stop(True, name) for name in ("plc", "plc", "rest")] == [True, False, True]
-    assert not inputs.set_stop(False, "stranger")
-    assert inputs.set_stop(False, "plc")
+    assert [inputs.set_stop(True, name, 0.0) for name in ("plc", "plc", "rest")] == [True, False, True]
+    assert not inputs.set_stop(False, "stranger", 1.0)
+    assert inputs.set_stop(False, "plc", 1.0)
     assert inputs.stop_reason() == "emergency stop held by rest"
-    inputs.set_stop(False, "rest")
-    inputs.manual_w = 0.0
+    inputs.set_stop(False, "rest", 1.0)
+    inputs.manual = ManualLimit(0.0, "anna", 0.0)
     assert "by an operator" in str(inputs.stop_reason())
 
 

@@ -22,7 +22,7 @@ from proxy.telemetry.metrics import (
     WebMetrics,
     reference,
 )
-from proxy.views import MeterView, SiteView, UnitView
+from proxy.views import HoldView, MeterView, SiteView, UnitView
 from proxy.web.context import WebContext
 from proxy.web.exposition import KEEP_S, render
 from tests.proxy.web.fake_site import FakeSite, api_table
@@ -63,12 +63,14 @@ def test_values_are_those_of_the_view() -> None:
         view.heat,
         **{"supply_asked_c": 78.0, "outdoor_c": -8.5, "efficiency": 0.94, "plant_tau_s": 410.0},
         **{"disturbance_w": -2e4, "lead_w": 3e4, "changes_per_unit_day": 4.5},
+        holds=(HoldView("stop", "plc", 0.0, 1.0, None), HoldView("stop", "rest", 0.0, 1.0, None)),
     )
     view = msgspec.structs.replace(view, heat=heat)
     samples = scrape(view, units)
     assert value(samples, "heat_demand_watts") == view.heat.demand_w
     assert value(samples, "heat_delivered_watts") == view.heat.heat_w
     assert value(samples, "heat_alarms") == 2
+    assert [value(samples, "heat_holds", kind=kind) for kind in ("stop", "import limit")] == [2, 0]
     for name, known in LEARNED.items():
         assert value(samples, name) == known
     assert value(samples, "power_setpoint_watts") == view.heat.setpoint_power_w

@@ -387,6 +387,10 @@ class FakeSite:
     def set_stop(self, stop: bool, actor: str) -> None:
         self.actions.append((f"stop {stop}", actor))
 
+    def release_stop(self, source: str, name: str, reason: str, actor: str) -> str | None:
+        self.actions.append((f"release {source} by {name}: {reason}", actor))
+        return self.refusal
+
     def acknowledge_alarms(self, actor: str) -> list[str]:
         self.actions.append(("acknowledge", actor))
         done, self.over_alarms = list(self.over_alarms), ()

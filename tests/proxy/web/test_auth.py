@@ -14,6 +14,7 @@ SCHEDULE = '{"sequence": 99, "start": 1790000000, "power_kw": [1000, 1100]}'
 METER = '{"at_unix_s": 1790000000, "heat_w": 1000}'
 
 # (method, path of the route, path to call, body): access
+RELEASE = '{"source": "modbus 10.0.0.5", "name": "Anna Meier", "reason": "PLC replaced"}'
 ROUTES: dict[tuple[str, str, str, str], Access] = {
     ("GET", "/", "/", ""): Access.OPEN,
     ("GET", "/static/{path:path}", "/static/app.js", ""): Access.OPEN,
@@ -35,6 +36,7 @@ ROUTES: dict[tuple[str, str, str, str], Access] = {
     ("PUT", "/api/v1/heat/schedule", "/api/v1/heat/schedule", SCHEDULE): Access.DEMAND,
     ("PUT", "/api/v1/heat/outdoor", "/api/v1/heat/outdoor", '{"outdoor_c": -8.5}'): Access.DEMAND,
     ("PUT", "/api/v1/heat/stop", "/api/v1/heat/stop", '{"stop": true}'): Access.DEMAND,
+    ("POST", "/api/v1/heat/stop/release", "/api/v1/heat/stop/release", RELEASE): Access.OPERATE,
     ("POST", "/api/v1/heat/alarms/acknowledge", "/api/v1/heat/alarms/acknowledge", ""): Access.OPERATE,
     ("PUT", "/api/v1/heat/meter", "/api/v1/heat/meter", METER): Access.DEMAND,
     ("PUT", "/api/v1/prices", "/api/v1/prices", '{"electricity_per_kwh": null}'): Access.OPERATE,

@@ -83,6 +83,32 @@ async def test_a_body_that_does_not_fit_reaches_nobody(path: str, body: dict[str
     assert site.actions == []
 
 
+RELEASE = {"source": "modbus 10.0.0.5", "name": " Anna Meier", "reason": "PLC replaced"}
+
+
+async def test_an_operator_releases_another_senders_stop_with_name_and_reason() -> None:
+    site = FakeSite(Clock())
+    async with local_client(WebContext(site)) as client:
+        done = await client.post("/api/v1/heat/stop/release", json=RELEASE, headers=bearer("operator"))
+        utility = await client.post("/api/v1/heat/stop/release", json=RELEASE, headers=bearer("utility"))
+        site.refusal = "modbus 10.0.0.5 holds no stop; held by: nobody"
+        again = await client.post("/api/v1/heat/stop/release", json=RELEASE, headers=bearer("operator"))
+    assert (done.status_code, utility.status_code, again.status_code) == (200, 403, 409)
+    assert "holds no stop" in again.json()["detail"]
+    assert site.actions[0] == ("release modbus 10.0.0.5 by Anna Meier: PLC replaced", "operator-key")
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": ""}, {"name": "  "}, {"reason": "x"}, {"reason": None}, {"source": ""}, {"stop": False}]
+)
+async def test_a_release_without_a_name_or_a_reason_reaches_nobody(change: dict[str, object]) -> None:
+    site = FakeSite(Clock())
+    async with local_client(WebContext(site)) as client:
+        answer = await client.post("/api/v1/heat/stop/release", json={**RELEASE, **change}, headers=bearer("operator"))
+    assert answer.status_code == 400
+    assert site.actions == []
+
+
 async def test_an_operator_acknowledges_alarms_and_clears_a_fault() -> None:
     site = FakeSite(Clock())
     site.over_alarms = ("loop-dry:a",)

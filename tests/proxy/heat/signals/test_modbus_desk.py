@@ -291,6 +291,26 @@ def test_the_master_can_end_the_stop_of_a_host_that_is_gone() -> None:
     assert set(site.port.stops.values()) == {False}
 
 
+def test_a_stop_of_an_earlier_process_ends_by_its_own_hand_and_by_no_other() -> None:
+    site = alive_site()
+    site.port.stops[f"modbus {PLC}"] = True
+    site.port.stops["opcua"] = True
+    assert int(site.value("alarms")) & Alarm.STOPPED
+    site.write(STOP, 0, host=OTHER)
+    assert site.port.stops[f"modbus {PLC}"] is True
+    site.block(power_kw=900.0, stop=0)
+    assert site.port.stops == {f"modbus {PLC}": False, "opcua": True}
+
+
+def test_a_stop_that_was_released_by_hand_is_held_again_by_the_next_write_of_a_register_that_still_says_stop() -> None:
+    site = alive_site()
+    site.block(stop=1)
+    site.port.stops[f"modbus {PLC}"] = False
+    site.block(stop=1)
+    assert site.port.stops[f"modbus {PLC}"] is True
+    assert site.names().count("modbus.stop_set") == 2
+
+
 def test_an_outdoor_temperature_goes_to_the_curve() -> None:
     site = alive_site()
     assert site.write(OUTDOOR, *f32(-7.5)) is None

@@ -83,6 +83,17 @@ def test_a_limit_is_kept_without_its_server_and_changed_only_when_it_changes() -
     assert rig.port.limits[-1][0] is None
 
 
+def test_a_limit_of_an_earlier_process_ends_once_the_server_was_heard_without_it() -> None:
+    rig = Rig()
+    deaf = Follower(rig.port, rig.status)
+    deaf.follow([], NOW)
+    assert rig.port.limits == []
+    deaf.heard(NOW)
+    deaf.follow([], NOW)
+    deaf.follow([], NOW + 1)
+    assert rig.port.limits == [(None, NOW, "openadr")]
+
+
 def reported(counter_wh: float | None, heat_w: float | None, ladder: str = "LIVE") -> dict[str, object]:
     """The one interval of a report after ten minutes of a plant that stays as it is."""
     port = RecordingPort()
