@@ -7,18 +7,16 @@ job what was in force when it became workable. It does NOT judge shares, decide 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar, cast
 
-import msgspec
-
 from protocol.bitcoin.target import MAX_TARGET
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.v2 import client_events as events
 from protocol.v2.client_channel import ClientChannel
+from protocol.v2.client_channels import ClientChannels, Opening
 from protocol.v2.client_events import ClientEvent
 from protocol.v2.client_state import ClientState, ClientStep, advance
 from protocol.v2.codec import decode_payload, encode_frame, name_of
 from protocol.v2.constants import (
     EXTENSION_WORKER_TRACKING,
-    MAX_EXTRANONCE_BYTES,
     PROTOCOL_MINING,
     REQUIRES_EXTENDED_CHANNELS,
     REQUIRES_FIXED_VERSION,
@@ -32,15 +30,6 @@ from protocol.v2.transport import Frame
 VENDOR: Final = "thermostratum"
 # The largest finite F32; a sum of hashrates above it is a mistake, but not one to die of.
 MAX_HASH_RATE: Final = 3.4028234663852886e38
-# A server that never answers must not grow the table for ever; a site has fewer units.
-MAX_OPENING: Final = 65_536
-# Channels that we closed, of which messages may still be on their way.
-MAX_CLOSED: Final = 4_096
-
-
-class _Opening(msgspec.Struct, frozen=True, gc=False):
-    is_extended: bool
-    min_extranonce_size: int
 
 
 class ClientConnection:
@@ -51,11 +40,8 @@ class ClientConnection:
 
     __slots__ = (
         "_channels",
-        "_closed",
-        "_first_sequence",
         "_is_fixed",
         "_next_request",
-        "_opening",
         "_requested",
         "_state",
         "agreed",
@@ -64,14 +50,11 @@ class ClientConnection:
     def __init__(self, first_sequence: int = 1) -> None:
         """first_sequence: of the shares of each channel."""
         self.agreed: frozenset[int] = frozenset()
-        self._first_sequence = first_sequence
         self._state = ClientState.NEW
         self._is_fixed = False
         self._next_request = 1
         self._requested: tuple[int, frozenset[int]] | None = None
-        self._opening: dict[int, _Opening] = {}
-        self._channels: dict[int, ClientChannel] = {}
-        self._closed: dict[int, None] = {}
+        self._channels = ClientChannels(first_sequence)
 
     @property
     def state(self) -> ClientState:
@@ -86,7 +69,7 @@ class ClientConnection:
     @property
     def channels(self) -> frozenset[int]:
         """The ids of the open channels."""
-        return frozenset(self._channels)
+        return frozenset(self._channels.by_id)
 
     # ---- out
 
@@ -141,7 +124,7 @@ class ClientConnection:
         message = mining.OpenExtendedMiningChannel(
             request_id, _text(user_identity), _rate(nominal_hash_rate), min(max_target, MAX_TARGET), min_extranonce_size
         )
-        return request_id, self._open(request_id, message, _Opening(True, min_extranonce_size))
+        return request_id, self._open(request_id, message, Opening(True, min_extranonce_size))
 
     def open_standard(self, user_identity: str, nominal_hash_rate: float, max_target: int) -> tuple[int, bytes]:
         """Ask for a standard channel; as `open_extended`."""
@@ -149,7 +132,7 @@ class ClientConnection:
         message = mining.OpenStandardMiningChannel(
             request_id, _text(user_identity), _rate(nominal_hash_rate), min(max_target, MAX_TARGET)
         )
-        return request_id, self._open(request_id, message, _Opening(False, 0))
+        return request_id, self._open(request_id, message, Opening(False, 0))
 
     def update_channel(self, channel_id: int, nominal_hash_rate: float, max_target: int) -> bytes:
         """Tell that the hashrate has changed, or that another target is wanted. Answered only when it is refused."""
@@ -196,34 +179,23 @@ class ClientConnection:
         """Close one of our channels. What the server had sent for it before it knew is dropped without an event."""
         self._open_channel(channel_id)
         frame = encode_frame(mining.CloseChannel(channel_id, reason.encode("ascii", "replace")))
-        self._forget(channel_id)
+        self._channels.remove(channel_id)
         return frame
 
-    def _open(self, request_id: int, message: Message, opening: _Opening) -> bytes:
+    def _open(self, request_id: int, message: Message, opening: Opening) -> bytes:
         self._state = advance(self._state, ClientStep.USE)
         frame = encode_frame(message)
-        if len(self._opening) >= MAX_OPENING:
-            del self._opening[next(iter(self._opening))]
-        self._opening[request_id] = opening
+        self._channels.ask(request_id, opening)
         return frame
 
     def _open_channel(self, channel_id: int) -> ClientChannel:
         self._state = advance(self._state, ClientStep.USE)
-        channel = self._channels.get(channel_id)
-        if channel is None:
-            raise LocalProtocolError(f"channel {channel_id} is not open")
-        return channel
+        return self._channels.open(channel_id)
 
     def _request_id(self) -> int:
         request_id = self._next_request
         self._next_request = (request_id + 1) & 0xFFFF_FFFF
         return request_id
-
-    def _forget(self, channel_id: int) -> None:
-        del self._channels[channel_id]
-        self._closed[channel_id] = None
-        if len(self._closed) > MAX_CLOSED:
-            del self._closed[next(iter(self._closed))]
 
     # ---- in
 
@@ -280,55 +252,26 @@ class ClientConnection:
         wanted, self._requested = self._requested[1], None
         return wanted
 
-    def _on_extended_opened(self, message: mining.OpenExtendedMiningChannelSuccess) -> list[ClientEvent]:
-        return self._opened(message, True, message.extranonce_size)
-
-    def _on_standard_opened(self, message: mining.OpenStandardMiningChannelSuccess) -> list[ClientEvent]:
-        return self._opened(message, False, 0)
-
-    def _opened(
-        self,
-        message: mining.OpenExtendedMiningChannelSuccess | mining.OpenStandardMiningChannelSuccess,
-        is_extended: bool,
-        size: int,
+    def _on_opened(
+        self, message: mining.OpenExtendedMiningChannelSuccess | mining.OpenStandardMiningChannelSuccess
     ) -> list[ClientEvent]:
-        name = type(message).__name__
-        opening = self._opening.pop(message.request_id, None)
-        if opening is None or opening.is_extended is not is_extended:
-            return [events.Refused(None, name, "answers no request that waits")]
-        if message.channel_id in self._channels:
-            raise RemoteProtocolError(f"{name}: channel {message.channel_id} is open already")
-        if message.target == 0:
-            raise RemoteProtocolError(f"{name}: target 0 can never be met")
-        if len(message.extranonce_prefix) + size > MAX_EXTRANONCE_BYTES or size < opening.min_extranonce_size:
-            raise RemoteProtocolError(
-                f"{name}: a prefix of {len(message.extranonce_prefix)} and an extranonce of {size} bytes, where at least "
-                f"{opening.min_extranonce_size} of ours and at most {MAX_EXTRANONCE_BYTES} together were wanted"
-            )
-        self._closed.pop(message.channel_id, None)
-        self._channels[message.channel_id] = ClientChannel(
-            message.channel_id,
-            is_extended=is_extended,
-            target=message.target,
-            prefix=message.extranonce_prefix,
-            extranonce_size=size,
-            group_id=message.group_channel_id,
-            first_sequence=self._first_sequence,
-        )
+        channel = self._channels.add(message)
+        if channel is None:
+            return [events.Refused(None, type(message).__name__, "answers no request that waits")]
         return [
             events.ChannelOpened(
                 message.request_id,
-                message.channel_id,
-                is_extended,
-                message.target,
-                message.extranonce_prefix,
-                size,
-                message.group_channel_id,
+                channel.channel_id,
+                channel.is_extended,
+                channel.target,
+                channel.prefix,
+                channel.extranonce_size,
+                channel.group_id,
             )
         ]
 
     def _on_open_error(self, message: mining.OpenMiningChannelError) -> list[ClientEvent]:
-        if self._opening.pop(message.request_id, None) is None:
+        if not self._channels.refuse(message.request_id):
             return [events.Refused(None, type(message).__name__, "answers no request that waits")]
         return [events.ChannelRefused(message.request_id, message.error_code)]
 
@@ -342,30 +285,15 @@ class ClientConnection:
         return self._each(message, message.channel_id, lambda channel: channel.on_tip(message))
 
     def _on_target(self, message: mining.SetTarget) -> list[ClientEvent]:
-        def take(channel: ClientChannel) -> ClientEvent:
-            if message.maximum_target == 0:
-                raise ValueError("target 0 can never be met")
-            channel.target = message.maximum_target
-            return events.TargetSet(channel.channel_id, message.maximum_target)
-
-        return self._each(message, message.channel_id, take)
+        return self._each(message, message.channel_id, lambda channel: channel.on_target(message))
 
     def _on_prefix(self, message: mining.SetExtranoncePrefix) -> list[ClientEvent]:
-        def take(channel: ClientChannel) -> ClientEvent:
-            if len(message.extranonce_prefix) + channel.extranonce_size > MAX_EXTRANONCE_BYTES:
-                raise ValueError(f"a prefix of {len(message.extranonce_prefix)} bytes")
-            channel.prefix = message.extranonce_prefix
-            return events.PrefixSet(channel.channel_id, message.extranonce_prefix)
-
-        if message.channel_id not in self._channels and self._members(message.channel_id):
+        if message.channel_id not in self._channels.by_id and self._channels.members(message.channel_id):
             return [events.Refused(None, type(message).__name__, "is sent to a group, whose members cannot share a prefix")]
-        return self._each(message, message.channel_id, take)
+        return self._each(message, message.channel_id, lambda channel: channel.on_prefix(message))
 
     def _on_group(self, message: mining.SetGroupChannel) -> list[ClientEvent]:
-        for channel_id in message.channel_ids:
-            channel = self._channels.get(channel_id)
-            if channel is not None:
-                channel.group_id = message.group_channel_id
+        self._channels.regroup(message.channel_ids, message.group_channel_id)
         return []
 
     def _on_accepted(self, message: mining.SubmitSharesSuccess) -> list[ClientEvent]:
@@ -390,7 +318,7 @@ class ClientConnection:
 
     def _on_close(self, message: mining.CloseChannel) -> list[ClientEvent]:
         def take(channel: ClientChannel) -> ClientEvent:
-            self._forget(channel.channel_id)
+            self._channels.remove(channel.channel_id)
             return events.ChannelClosed(channel.channel_id, message.reason_code)
 
         return self._each(message, message.channel_id, take)
@@ -403,25 +331,7 @@ class ClientConnection:
         return [events.ReconnectAsked(host or None, message.new_port or None)]
 
     def _each(self, message: Message, channel_id: int, take: Callable[[ClientChannel], ClientEvent | None]) -> list[ClientEvent]:
-        """Apply to the channel, or to all members of the group, of this id."""
-        name = type(message).__name__
-        channel = self._channels.get(channel_id)
-        members = [channel] if channel is not None else self._members(channel_id)
-        if not members:
-            reason = f"for channel {channel_id}, which is not open"
-            return [] if channel_id in self._closed else [events.Refused(None, name, reason)]
-        found: list[ClientEvent] = []
-        for member in members:
-            try:
-                event = take(member)
-            except ValueError as error:
-                event = events.Refused(member.channel_id, name, str(error))
-            if event is not None:
-                found.append(event)
-        return found
-
-    def _members(self, group_id: int) -> list[ClientChannel]:
-        return [channel for channel in self._channels.values() if channel.group_id == group_id]
+        return self._channels.each(type(message).__name__, channel_id, take)
 
     def _answered_in(self, state: ClientState, message: Message) -> None:
         if self._state is not state:
@@ -455,8 +365,8 @@ _HANDLERS: Final = dict(
         _handler(common.Reconnect, ClientConnection._on_reconnect),
         _handler(extensions.RequestExtensionsSuccess, ClientConnection._on_extensions),
         _handler(extensions.RequestExtensionsError, ClientConnection._on_extensions_error),
-        _handler(mining.OpenExtendedMiningChannelSuccess, ClientConnection._on_extended_opened),
-        _handler(mining.OpenStandardMiningChannelSuccess, ClientConnection._on_standard_opened),
+        _handler(mining.OpenExtendedMiningChannelSuccess, ClientConnection._on_opened),
+        _handler(mining.OpenStandardMiningChannelSuccess, ClientConnection._on_opened),
         _handler(mining.OpenMiningChannelError, ClientConnection._on_open_error),
         _handler(mining.NewMiningJob, ClientConnection._on_job),
         _handler(mining.NewExtendedMiningJob, ClientConnection._on_job),

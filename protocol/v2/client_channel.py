@@ -12,8 +12,9 @@ from protocol.bitcoin.coinbase import strip_segwit
 from protocol.bitcoin.hashes import sha256d
 from protocol.bitcoin.merkle import root_from_path
 from protocol.bitcoin.target import target_from_nbits
-from protocol.v2.client_events import JobReceived, TipWithoutJob
-from protocol.v2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
+from protocol.v2.client_events import JobReceived, PrefixSet, TargetSet, TipWithoutJob
+from protocol.v2.constants import MAX_EXTRANONCE_BYTES
+from protocol.v2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetExtranoncePrefix, SetNewPrevHash, SetTarget
 
 # The reference implementation keeps as many; of a flood the newest are the ones that a tip may still name.
 MAX_FUTURE_JOBS: Final = 16
@@ -111,6 +112,20 @@ class ClientChannel:
         self._futures.clear()
         self._awaited = None
         return self._work(parts, message, message.min_ntime, clean=True)
+
+    def on_target(self, message: SetTarget) -> TargetSet:
+        """Another target, from the next job on. Raises ValueError for one that can never be met."""
+        if message.maximum_target == 0:
+            raise ValueError("target 0 can never be met")
+        self.target = message.maximum_target
+        return TargetSet(self.channel_id, message.maximum_target)
+
+    def on_prefix(self, message: SetExtranoncePrefix) -> PrefixSet:
+        """Another prefix, from the next job on. Raises ValueError for one that leaves no room."""
+        if len(message.extranonce_prefix) + self.extranonce_size > MAX_EXTRANONCE_BYTES:
+            raise ValueError(f"a prefix of {len(message.extranonce_prefix)} bytes")
+        self.prefix = message.extranonce_prefix
+        return PrefixSet(self.channel_id, message.extranonce_prefix)
 
     def _parts(self, message: NewMiningJob | NewExtendedMiningJob, is_version_rolling_allowed: bool) -> _Parts:
         if isinstance(message, NewMiningJob):

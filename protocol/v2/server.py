@@ -1,15 +1,12 @@
 """What we are to a mining client (a device, or another proxy): frames in, events out; answers are plaintext frames to send.
 
-It owns the negotiations, the ids of channels and groups, and the rules about what may be sent to whom and when; it checks every
-number a client sends. It does NOT encrypt, judge shares, choose targets, batch acknowledgements (acknowledge.py) or time anything
-out. A connection has at most two groups: its extended channels are one, its standard channels the other.
+It owns the negotiations and the requests that wait for an answer, and checks every number a client sends; who may be sent what, and
+when, is known by the channels (server_channels.py). It does NOT encrypt, judge shares, choose targets, batch acknowledgements
+(acknowledge.py) or time anything out.
 """
 
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
-
-import msgspec
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.v2 import codec, constants, error_codes
@@ -18,6 +15,16 @@ from protocol.v2.codec import decode_payload, encode_frame
 from protocol.v2.layouts import LAYOUT_BY_CLASS
 from protocol.v2.messages import common, extensions, mining
 from protocol.v2.messages.base import Message
+from protocol.v2.offer import Offer
+from protocol.v2.refusals import (
+    first_id,
+    is_wrong_rate_in_update,
+    refused_channel,
+    refused_share,
+    refused_update,
+    wrong_rate_in_open,
+)
+from protocol.v2.server_channels import ServerChannels
 from protocol.v2.server_events import (
     ChannelsClosed,
     ChannelUpdated,
@@ -29,52 +36,23 @@ from protocol.v2.server_events import (
     ShareSubmitted,
 )
 from protocol.v2.shared import SharedFrame
-from protocol.v2.state import CHANNEL, CONNECTION, ChannelState, ChannelStep, State, Step, advance
+from protocol.v2.state import CONNECTION, ChannelStep, State, Step, advance
 from protocol.v2.tlv import decode_tlvs, find_user_identity
 from protocol.v2.transport import Frame
-from protocol.v2.types import is_hash_rate
 
 # The longest message that a mining client has reason to send us is SetupConnection with its 1.3 KiB of names. So a connection
 # never makes us hold more than this, whatever length it announces.
 MAX_CLIENT_PAYLOAD: Final = 4096
-MAX_CHANNELS: Final = 4096
 # Requests for channels that the caller has not answered yet.
 MAX_OPENING: Final = 16
-# As many future jobs as the reference implementation keeps.
-MAX_FUTURES: Final = 16
 
 # A code of ours: the reference implementation has none for this.
 TOO_MANY_CHANNELS: Final = b"too-many-channels"
-
-_U32: Final = struct.Struct("<I")
-_F32: Final = struct.Struct("<f")
 
 
 def max_payload(extension_type: int, message_type: int) -> int:
     """For the frame transport: the longest payload to take from a client, in bytes."""
     return min(codec.max_payload(extension_type, message_type), MAX_CLIENT_PAYLOAD)
-
-
-class Offer(msgspec.Struct, frozen=True):
-    """What a server has for its clients.
-
-    extensions: that we grant when asked; required: that a client must ask for. fixed_version: no version bit may be rolled.
-    extended_only: standard channels are refused.
-    """
-
-    extensions: frozenset[int] = frozenset({constants.EXTENSION_WORKER_TRACKING})
-    required_extensions: frozenset[int] = frozenset()
-    fixed_version: bool = False
-    extended_only: bool = False
-    max_channels: int = MAX_CHANNELS
-
-
-class _Channel(msgspec.Struct):
-    is_extended: bool
-    group_id: int
-    max_target: int
-    futures: dict[int, None]
-    state: ChannelState = ChannelState.WAITING
 
 
 class ServerConnection:
@@ -84,16 +62,14 @@ class ServerConnection:
     LocalProtocolError, and change nothing, for a channel that is not open and for what the specification forbids to send.
     """
 
-    __slots__ = ("_channels", "_groups", "_next_id", "_offer", "_opening", "_standard_jobs", "_state", "extensions")
+    __slots__ = ("_channels", "_offer", "_opening", "_standard_jobs", "_state", "extensions")
 
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
         self._state = State.NEW
         self._standard_jobs = False
-        self._channels: dict[int, _Channel] = {}
+        self._channels = ServerChannels()
         self._opening: dict[int, ChannelWanted] = {}
-        self._groups: dict[int, bool] = {}  # group id to "is of extended channels"
-        self._next_id = 1
         self.extensions: frozenset[int] = frozenset()
 
     @property
@@ -104,11 +80,11 @@ class ServerConnection:
     @property
     def channel_ids(self) -> Iterable[int]:
         """The open channels, oldest first."""
-        return self._channels.keys()
+        return self._channels.by_id.keys()
 
     def group_of(self, channel_id: int) -> int:
         """The id that stands for this channel and all others of its kind."""
-        return self._open(channel_id).group_id
+        return self._channels.open(channel_id).group_id
 
     @property
     def uses_groups(self) -> bool:
@@ -117,7 +93,7 @@ class ServerConnection:
 
     def max_target(self, channel_id: int) -> int:
         """The easiest target that the client takes on this channel."""
-        return self._open(channel_id).max_target
+        return self._channels.open(channel_id).max_target
 
     # -- from the client
 
@@ -147,22 +123,11 @@ class ServerConnection:
         message = _read(frame, common.SetupConnection)
         if self._state is not State.NEW:
             raise RemoteProtocolError("a second SetupConnection")
-        supported = 0 if self._offer.extended_only else constants.REQUIRES_STANDARD_JOBS
-        if not self._offer.fixed_version:
-            supported |= constants.REQUIRES_VERSION_ROLLING
-        if message.protocol != constants.PROTOCOL_MINING:
-            raise _setup_refused(0, error_codes.UNSUPPORTED_PROTOCOL)
-        if not message.min_version <= constants.VERSION <= message.max_version:
-            raise _setup_refused(0, error_codes.PROTOCOL_VERSION_MISMATCH)
-        if message.flags & ~supported:
-            raise _setup_refused(message.flags & ~supported, error_codes.UNSUPPORTED_FEATURE_FLAGS)
+        self._offer.check(message)
         self._step(Step.ACCEPT)
         self._standard_jobs = message.flags & constants.REQUIRES_STANDARD_JOBS != 0
-        flags = constants.REQUIRES_FIXED_VERSION if self._offer.fixed_version else 0
-        if self._offer.extended_only:
-            flags |= constants.REQUIRES_EXTENDED_CHANNELS
         return ConnectionSetUp(
-            reply=encode_frame(common.SetupConnectionSuccess(used_version=constants.VERSION, flags=flags)),
+            reply=encode_frame(common.SetupConnectionSuccess(used_version=constants.VERSION, flags=self._offer.flags)),
             requires_standard_jobs=self._standard_jobs,
             requires_version_rolling=message.flags & constants.REQUIRES_VERSION_ROLLING != 0,
             vendor=message.vendor,
@@ -174,8 +139,8 @@ class ServerConnection:
     def _on_request_extensions(self, frame: Frame) -> ServerEvent:
         message = _read(frame, extensions.RequestExtensions)
         wanted = tuple(dict.fromkeys(message.requested_extensions))
-        granted = tuple(each for each in wanted if each in self._offer.extensions)
-        missing = tuple(sorted(self._offer.required_extensions - self.extensions - set(granted)))
+        granted = self._offer.granted(wanted)
+        missing = self._offer.missing(self.extensions | frozenset(granted))
         if missing or (wanted and not granted):
             if missing:
                 self._step(Step.DEMAND_EXTENSIONS)
@@ -190,21 +155,21 @@ class ServerConnection:
         return ExtensionsAgreed(encode_frame(success), granted)
 
     def _on_open_standard(self, frame: Frame) -> ServerEvent:
-        if (refused := _refuse_open_hash_rate(frame.payload)) is not None:
+        if (refused := wrong_rate_in_open(frame.payload)) is not None:
             return refused
         message = _read(frame, mining.OpenStandardMiningChannel)
         if self._offer.extended_only:
             code = error_codes.STANDARD_CHANNELS_NOT_SUPPORTED_FOR_CUSTOM_WORK
-            return _open_refused(message.request_id, code)
+            return refused_channel(message.request_id, code)
         return self._want(message, 0, is_extended=False)
 
     def _on_open_extended(self, frame: Frame) -> ServerEvent:
-        if (refused := _refuse_open_hash_rate(frame.payload)) is not None:
+        if (refused := wrong_rate_in_open(frame.payload)) is not None:
             return refused
         message = _read(frame, mining.OpenExtendedMiningChannel)
         if self._standard_jobs:
             code = error_codes.EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS
-            return _open_refused(message.request_id, code)
+            return refused_channel(message.request_id, code)
         return self._want(message, message.min_extranonce_size, is_extended=True)
 
     def _want(
@@ -218,9 +183,9 @@ class ServerConnection:
         if request_id in self._opening:
             raise RemoteProtocolError(f"request id {request_id} is used twice")
         if message.max_target == 0:
-            return _open_refused(request_id, error_codes.MAX_TARGET_OUT_OF_RANGE)
+            return refused_channel(request_id, error_codes.MAX_TARGET_OUT_OF_RANGE)
         if len(self._opening) >= MAX_OPENING or len(self._channels) + len(self._opening) >= self._offer.max_channels:
-            return _open_refused(request_id, TOO_MANY_CHANNELS)
+            return refused_channel(request_id, TOO_MANY_CHANNELS)
         wanted = ChannelWanted(
             request_id=request_id,
             is_extended=is_extended,
@@ -233,27 +198,21 @@ class ServerConnection:
         return wanted
 
     def _on_update(self, frame: Frame) -> ServerEvent:
-        channel_id = _channel_id(frame.payload)
-        code = b""
-        if channel_id not in self._channels:
-            code = error_codes.INVALID_CHANNEL_ID
-        elif _is_no_hash_rate(frame.payload, 4):
-            code = error_codes.INVALID_NOMINAL_HASHRATE
-        else:
-            message = _read(frame, mining.UpdateChannel)
-            if message.maximum_target:
-                self._channels[channel_id].max_target = message.maximum_target
-                return ChannelUpdated(channel_id, message.nominal_hash_rate, message.maximum_target)
-            code = error_codes.MAX_TARGET_OUT_OF_RANGE
-        return Refused(
-            encode_frame(mining.UpdateChannelError(channel_id=channel_id, error_code=code)),
-            code,
-            channel_id if channel_id in self._channels else None,
-        )
+        channel_id = first_id(frame.payload)
+        channel = self._channels.by_id.get(channel_id)
+        if channel is None:
+            return refused_update(channel_id, error_codes.INVALID_CHANNEL_ID, is_open=False)
+        if is_wrong_rate_in_update(frame.payload):
+            return refused_update(channel_id, error_codes.INVALID_NOMINAL_HASHRATE)
+        message = _read(frame, mining.UpdateChannel)
+        if message.maximum_target == 0:
+            return refused_update(channel_id, error_codes.MAX_TARGET_OUT_OF_RANGE)
+        channel.max_target = message.maximum_target
+        return ChannelUpdated(channel_id, message.nominal_hash_rate, message.maximum_target)
 
     def _on_close(self, frame: Frame) -> ServerEvent | None:
         message = _read(frame, mining.CloseChannel)
-        closed = self._remove(message.channel_id)
+        closed = self._channels.remove(message.channel_id)
         # Never echoed, and never answered: it may have crossed a close of ours.
         return ChannelsClosed(closed, message.reason_code) if closed else None
 
@@ -269,25 +228,25 @@ class ServerConnection:
     ) -> ServerEvent:
         # Sequence numbers are the client's: they wrap, and an old bridge always sends 0. They are echoed, never judged.
         channel_id = share.channel_id
-        channel = self._channels.get(channel_id)
+        channel = self._channels.by_id.get(channel_id)
         if channel is None:
             # Closed or never open: every share that is not taken is answered.
-            return _share_refused(share, error_codes.INVALID_CHANNEL_ID, None)
+            return refused_share(share, error_codes.INVALID_CHANNEL_ID, is_open=False)
         if channel.is_extended is not is_extended:
-            return _share_refused(share, error_codes.INVALID_SHARE, channel_id)
+            return refused_share(share, error_codes.INVALID_SHARE)
         user_identity = None
         if share.rest and constants.EXTENSION_WORKER_TRACKING in self.extensions:
             try:
                 user_identity = find_user_identity(decode_tlvs(share.rest))
             except RemoteProtocolError:
-                return _share_refused(share, error_codes.INVALID_SHARE, channel_id)
+                return refused_share(share, error_codes.INVALID_SHARE)
         return ShareSubmitted(
             channel_id, share.sequence_number, share.job_id, share.nonce, share.ntime, share.version, extranonce, user_identity
         )
 
     def _on_custom_job(self, frame: Frame) -> ServerEvent:
         message = _read(frame, mining.SetCustomMiningJob)
-        code = error_codes.JD_NOT_SUPPORTED if message.channel_id in self._channels else error_codes.INVALID_CHANNEL_ID
+        code = error_codes.JD_NOT_SUPPORTED if message.channel_id in self._channels.by_id else error_codes.INVALID_CHANNEL_ID
         answer = mining.SetCustomMiningJobError(channel_id=message.channel_id, request_id=message.request_id, error_code=code)
         return Refused(encode_frame(answer), code)
 
@@ -295,14 +254,14 @@ class ServerConnection:
 
     def open_standard(self, wanted: ChannelWanted, target: int, extranonce_prefix: bytes) -> tuple[int, bytes]:
         """The id of the new channel, and the answer to its request. `target` must not be above what the client takes."""
-        channel_id = self._admit(wanted, target, is_extended=False)
+        channel_id, group_id = self._admit(wanted, target, is_extended=False)
         return channel_id, encode_frame(
             mining.OpenStandardMiningChannelSuccess(
                 request_id=wanted.request_id,
                 channel_id=channel_id,
                 target=target,
                 extranonce_prefix=extranonce_prefix,
-                group_channel_id=self._channels[channel_id].group_id,
+                group_channel_id=group_id,
             )
         )
 
@@ -312,7 +271,7 @@ class ServerConnection:
         """The same for an extended channel. All extended channels of a connection must have one length of prefix and size."""
         if extranonce_size < wanted.min_extranonce_size:
             raise LocalProtocolError("the client needs a longer extranonce")
-        channel_id = self._admit(wanted, target, is_extended=True)
+        channel_id, group_id = self._admit(wanted, target, is_extended=True)
         return channel_id, encode_frame(
             mining.OpenExtendedMiningChannelSuccess(
                 request_id=wanted.request_id,
@@ -320,7 +279,7 @@ class ServerConnection:
                 target=target,
                 extranonce_size=extranonce_size,
                 extranonce_prefix=extranonce_prefix,
-                group_channel_id=self._channels[channel_id].group_id,
+                group_channel_id=group_id,
             )
         )
 
@@ -328,16 +287,16 @@ class ServerConnection:
         """The channel is not opened."""
         if self._opening.pop(wanted.request_id, None) is None:
             raise LocalProtocolError("nobody waits for this channel")
-        return encode_frame(mining.OpenMiningChannelError(request_id=wanted.request_id, error_code=error_code))
+        return refused_channel(wanted.request_id, error_code).reply
 
     def refuse_update(self, channel_id: int, error_code: bytes) -> bytes:
         """The last UpdateChannel cannot be followed."""
-        self._open(channel_id)
-        return encode_frame(mining.UpdateChannelError(channel_id=channel_id, error_code=error_code))
+        self._channels.open(channel_id)
+        return refused_update(channel_id, error_code).reply
 
     def close_channel(self, channel_id: int, reason_code: bytes) -> bytes:
         """Close one channel, or all of the group. Nothing may be sent to them after this."""
-        if not self._remove(channel_id):
+        if not self._channels.remove(channel_id):
             raise LocalProtocolError(f"channel {channel_id} is not open")
         return encode_frame(mining.CloseChannel(channel_id=channel_id, reason_code=reason_code))
 
@@ -348,50 +307,30 @@ class ServerConnection:
 
         A chain tip must name a future job that every receiver was sent since the last one.
         """
-        step = frame.step
-        receivers = self._receivers(channel_id)
-        after = []
-        for channel in receivers:
-            if frame.is_extended is not None and frame.is_extended is not channel.is_extended:
-                raise LocalProtocolError("this kind of job is not for this kind of channel")
-            if step is ChannelStep.ACTIVATE and frame.job_id not in channel.futures:
-                raise LocalProtocolError(f"job {frame.job_id} was not sent as a future job")
-            after.append(advance(CHANNEL, channel.state, step))
-        for channel, state in zip(receivers, after, strict=True):
-            channel.state = state
-            if step is ChannelStep.ACTIVATE:
-                channel.futures.clear()
-            elif step is ChannelStep.SEND_FUTURE_JOB:
-                channel.futures[frame.job_id] = None
-                if len(channel.futures) > MAX_FUTURES:
-                    del channel.futures[next(iter(channel.futures))]
+        self._channels.take(channel_id, frame)
         return frame.to(channel_id)
 
     def send_activated(self, channel_id: int, job: SharedFrame, tip: SharedFrame) -> bytes:
         """A future job for one channel and the chain tip that names it, as `send` for each; the other futures are void."""
-        channel = self._open(channel_id)
-        if job.is_extended is not channel.is_extended or job.job_id != tip.job_id:
-            raise LocalProtocolError("this kind of job is not for this kind of channel, or the tip not for this job")
-        channel.state = advance(CHANNEL, advance(CHANNEL, channel.state, job.step), tip.step)
-        channel.futures.clear()
+        self._channels.open(channel_id).take_activated(job, tip)
         return job.to(channel_id) + tip.to(channel_id)
 
     def set_target(self, channel_id: int, target: int) -> bytes:
         """A target for the jobs that come later and for those stored; for one channel or all of the group."""
-        for channel in self._receivers(channel_id):
+        for channel in self._channels.receivers(channel_id):
             if target > channel.max_target:
                 raise LocalProtocolError("the client does not take so easy a target")
-            advance(CHANNEL, channel.state, ChannelStep.SET_TARGET)
+            channel.check(ChannelStep.SET_TARGET)
         return encode_frame(mining.SetTarget(channel_id=channel_id, maximum_target=target))
 
     def set_extranonce_prefix(self, channel_id: int, extranonce_prefix: bytes) -> bytes:
         """Another prefix for jobs that come later. Never for a group."""
-        advance(CHANNEL, self._open(channel_id).state, ChannelStep.SET_PREFIX)
+        self._channels.open(channel_id).check(ChannelStep.SET_PREFIX)
         return encode_frame(mining.SetExtranoncePrefix(channel_id=channel_id, extranonce_prefix=extranonce_prefix))
 
     def accept_shares(self, channel_id: int, batch: Batch) -> bytes:
         """Shares up to `batch.last_sequence_number` that were not refused are accepted."""
-        advance(CHANNEL, self._open(channel_id).state, ChannelStep.ANSWER_SHARE)
+        self._channels.open(channel_id).check(ChannelStep.ANSWER_SHARE)
         return encode_frame(
             mining.SubmitSharesSuccess(
                 channel_id=channel_id,
@@ -403,7 +342,7 @@ class ServerConnection:
 
     def refuse_share(self, channel_id: int, sequence_number: int, error_code: bytes) -> bytes:
         """One share is refused."""
-        advance(CHANNEL, self._open(channel_id).state, ChannelStep.ANSWER_SHARE)
+        self._channels.open(channel_id).check(ChannelStep.ANSWER_SHARE)
         return encode_frame(mining.SubmitSharesError(channel_id=channel_id, sequence_number=sequence_number, error_code=error_code))
 
     def reconnect(self, host: bytes, port: int) -> bytes:
@@ -415,55 +354,14 @@ class ServerConnection:
     def _step(self, step: Step) -> None:
         self._state = advance(CONNECTION, self._state, step)
 
-    def _admit(self, wanted: ChannelWanted, target: int, *, is_extended: bool) -> int:
+    def _admit(self, wanted: ChannelWanted, target: int, *, is_extended: bool) -> tuple[int, int]:
         if self._opening.get(wanted.request_id) is not wanted or wanted.is_extended is not is_extended:
             raise LocalProtocolError("nobody waits for this channel")
         if target > wanted.max_target:
             raise LocalProtocolError("the client does not take so easy a target")
         self._step(Step.OPEN_CHANNEL)
         del self._opening[wanted.request_id]
-        group_id = next((key for key, of_extended in self._groups.items() if of_extended is is_extended), 0)
-        if not group_id:
-            group_id = self._new_id()
-            self._groups[group_id] = is_extended
-        channel_id = self._new_id()
-        self._channels[channel_id] = _Channel(is_extended, group_id, wanted.max_target, {})
-        return channel_id
-
-    def _new_id(self) -> int:
-        """Ids rise and never come back."""
-        self._next_id += 1
-        return self._next_id - 1
-
-    def _open(self, channel_id: int) -> _Channel:
-        channel = self._channels.get(channel_id)
-        if channel is None:
-            raise LocalProtocolError(f"channel {channel_id} is not open")
-        return channel
-
-    def _receivers(self, channel_id: int) -> tuple[_Channel, ...]:
-        channel = self._channels.get(channel_id)
-        if channel is not None:
-            return (channel,)
-        if channel_id in self._groups:
-            return tuple(channel for channel in self._channels.values() if channel.group_id == channel_id)
-        raise LocalProtocolError(f"channel {channel_id} is not open")
-
-    def _remove(self, channel_id: int) -> tuple[int, ...]:
-        if channel_id in self._groups:
-            group_id = channel_id
-            members = tuple(key for key, channel in self._channels.items() if channel.group_id == group_id)
-        elif channel_id in self._channels:
-            group_id = self._channels[channel_id].group_id
-            members = (channel_id,)
-        else:
-            return ()
-        for key in members:
-            channel = self._channels.pop(key)
-            channel.state = advance(CHANNEL, channel.state, ChannelStep.CLOSE)
-        if not any(channel.group_id == group_id for channel in self._channels.values()):
-            del self._groups[group_id]
-        return members
+        return self._channels.add(is_extended=is_extended, max_target=wanted.max_target)
 
 
 M = TypeVar("M", bound=Message)
@@ -473,39 +371,6 @@ def _read(frame: Frame, message_class: type[M]) -> M:
     message = decode_payload(frame.extension_type, frame.message_type, frame.payload)
     assert isinstance(message, message_class), "handlers are listed under the type they read"
     return message
-
-
-def _channel_id(payload: bytes) -> int:
-    if len(payload) < _U32.size:
-        raise RemoteProtocolError("a channel message without a channel id")
-    channel_id: int = _U32.unpack_from(payload)[0]
-    return channel_id
-
-
-def _is_no_hash_rate(payload: bytes, at: int) -> bool:
-    """Looked at before decoding, which would end the connection: a wrong number deserves an answer."""
-    return len(payload) >= at + _F32.size and not is_hash_rate(_F32.unpack_from(payload, at)[0])
-
-
-def _refuse_open_hash_rate(payload: bytes) -> Refused | None:
-    # request_id, then the identity after its length.
-    if len(payload) > _U32.size and _is_no_hash_rate(payload, _U32.size + 1 + payload[_U32.size]):
-        return _open_refused(_channel_id(payload), error_codes.INVALID_NOMINAL_HASHRATE)
-    return None
-
-
-def _open_refused(request_id: int, code: bytes) -> Refused:
-    return Refused(encode_frame(mining.OpenMiningChannelError(request_id=request_id, error_code=code)), code)
-
-
-def _share_refused(share: mining.SubmitSharesStandard | mining.SubmitSharesExtended, code: bytes, known: int | None) -> Refused:
-    error = mining.SubmitSharesError(channel_id=share.channel_id, sequence_number=share.sequence_number, error_code=code)
-    return Refused(encode_frame(error), code, known, is_share=True)
-
-
-def _setup_refused(flags: int, code: bytes) -> RemoteProtocolError:
-    error = common.SetupConnectionError(flags=flags, error_code=code)
-    return RemoteProtocolError(f"SetupConnection: {code.decode()}", encode_frame(error))
 
 
 def _type_of(message_class: type[Message]) -> tuple[int, int]:

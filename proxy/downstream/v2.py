@@ -13,7 +13,8 @@ from protocol.bitcoin.target import target_from_difficulty
 from protocol.mining.share import Verdict
 from protocol.v2 import error_codes
 from protocol.v2.constants import VERSION_MASK_BIP323
-from protocol.v2.server import Offer, ServerConnection, max_payload
+from protocol.v2.offer import Offer
+from protocol.v2.server import ServerConnection, max_payload
 from protocol.v2.server_events import (
     ChannelsClosed,
     ChannelUpdated,

@@ -19,7 +19,8 @@ from protocol.v2 import error_codes, server_events
 from protocol.v2.acknowledge import MAX_WAIT_S, Acknowledgements, Batch
 from protocol.v2.constants import EXTENSION_NEGOTIATION, VERSION_MASK_BIP323
 from protocol.v2.messages.mining import NewExtendedMiningJob, NewMiningJob, SetNewPrevHash
-from protocol.v2.server import Offer, ServerConnection
+from protocol.v2.offer import Offer
+from protocol.v2.server import ServerConnection
 from protocol.v2.shared import SharedFrame, share
 from proxy.sim.frames import FrameStream, shake_hands_as_server
 from proxy.sim.pool_core import GOOD, SentJob, SentJobs

@@ -18,7 +18,8 @@ from protocol.v2.client import ClientConnection
 from protocol.v2.codec import decode_payload, encode_frame, max_payload
 from protocol.v2.messages import mining
 from protocol.v2.messages.base import Message
-from protocol.v2.server import Offer, ServerConnection
+from protocol.v2.offer import Offer
+from protocol.v2.server import ServerConnection
 from protocol.v2.transport import Frame, PlainTransport
 from tests.support.v2_rules import Conversation
 

@@ -7,7 +7,8 @@ import pytest
 
 from protocol.v2.messages import mining
 from protocol.v2.messages.base import Message
-from protocol.v2.server import Offer, ServerConnection
+from protocol.v2.offer import Offer
+from protocol.v2.server import ServerConnection
 from proxy.sim.pool import PoolSpec
 from tests.support.rig import EASY, until
 from tests.support.v2 import EASIEST, Opened, frame_of, messages_in, open_extended, open_standard, setup

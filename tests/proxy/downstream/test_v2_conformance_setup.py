@@ -22,7 +22,8 @@ from protocol.v2.constants import (
 )
 from protocol.v2.messages import common, extensions, mining
 from protocol.v2.messages.base import Unknown
-from protocol.v2.server import Offer, ServerConnection
+from protocol.v2.offer import Offer
+from protocol.v2.server import ServerConnection
 from protocol.v2.tlv import Tlv
 from proxy.sim.pool import PoolSpec
 from tests.support.rig import EASY, pass_time, until
