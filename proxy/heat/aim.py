@@ -19,6 +19,8 @@ TRIM_S = 1_800.0
 MAX_TRIM = 0.1
 # Below this rise between return and supply, flow is not known from heat.
 MIN_RISE_K = 3.0
+# The cause where the planner says what to make.
+BY_PLAN = "plan"
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +64,7 @@ def wanted(
         state.heat_w = state.asked_c = None
         state.trim_k = 0.0
         if guidance is not None and guidance.heat_now_w is not None and ruling.rung is Rung.LIVE and ruling.heat_w is not None:
-            return Wanted(min(guidance.heat_now_w, policy.capacity_w), "plan")
+            return Wanted(min(guidance.heat_now_w, policy.capacity_w), BY_PLAN)
         return Wanted(ruling.heat_w)
     return _hold_supply(state, policy, ruling.supply_c, ruling.heat_w, water, can_follow, dt_s)
 

@@ -10,12 +10,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 import trio
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.heat import aim, arbitrate, curve, interlocks, observe, planning, reporting, schedule, tracker, wear
+from proxy.heat import aim, arbitrate, curve, interlocks, model, observe, planning, reporting, schedule, tracker, wear
 from proxy.heat.acting import FleetPort, Hands
 from proxy.heat.alarms import Alarms
 from proxy.heat.delivery import Delivered, Delivery
@@ -34,6 +35,7 @@ from proxy.heat.holds import Holds
 from proxy.heat.inputs import Cap, Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
 from proxy.heat.meters.bank import BOUNDARY, MeterBank
+from proxy.heat.plan import Learned
 from proxy.heat.policies import policies_of
 from proxy.heat.signals.port import Report
 from proxy.units.unit import UnitImage
@@ -170,6 +172,17 @@ class HeatControl:
     def cap_w(self) -> float | None:
         """The lowest cap on the site's electrical power now; None without any. For planning ahead."""
         return self._site_cap(self._wall_clock()).power_w
+
+    def learned(self) -> Learned:
+        """What was found out about the plant, and what it is on its way to. For planning ahead."""
+        commanded_w = None if self._last is None else self._last.planned_w
+        efficiency = self._delivery.efficiency
+        return Learned(
+            efficiency=efficiency,
+            power_scale=self._observed.scale,
+            heat_w=None if commanded_w is None else commanded_w * efficiency + model.disturbance_w(self._delivery.plant),
+            loop_caps_w=planning.loop_caps_w(self._policies.planning, self._verdicts),
+        )
 
     def add_alarm_source(self, source: Callable[[], Sequence[str]]) -> None:
         """`source` is asked for standing alarms, one line each, at each report."""
@@ -390,7 +403,10 @@ class HeatControl:
             aimed = tracker.aim_at_power(self._tracking, plant, policy, ruling.power_w)
         elif wanted.heat_w is not None:
             ramp = None if ruling.demand is None else ruling.demand.ramp_w_per_min
-            aimed = tracker.aim_at_heat(self._tracking, self._policies.tracking, plant, policy, wanted.heat_w, ramp, dt_s)
+            # A tank between units and town needs no lead: it would move units up and down again for nothing.
+            most_w = 0.0 if wanted.cause == aim.BY_PLAN else self._policies.tracking.max_lead_w
+            tracking = msgspec.structs.replace(self._policies.tracking, max_lead_w=most_w)
+            aimed = tracker.aim_at_heat(self._tracking, tracking, plant, policy, wanted.heat_w, ramp, dt_s)
         else:
             return None
         cap = self._site_cap(now_unix_s)

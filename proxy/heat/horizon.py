@@ -5,14 +5,14 @@ the site file, and a tank of unknown content is left out. Not here: how forecast
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from proxy import config
 from proxy.heat import curve
 from proxy.heat.forecast import Forecasts
-from proxy.heat.plan import Block, Boiler, Fleet, Problem, Segment, Tank, clock_text
+from proxy.heat.plan import Block, Boiler, Fleet, Learned, Problem, Segment, Tank, clock_text
 from proxy.units.unit import LevelFact, UnitImage, UnitState
 
 # Pieces that the fleet's power is cut into at most; more make the plan slower and not better.
@@ -24,14 +24,16 @@ _OUT = frozenset({UnitState.OFFLINE, UnitState.FAULT, UnitState.SERVICE, UnitSta
 
 
 class Now(msgspec.Struct, frozen=True):
-    """The plant at this moment. `demand_w` is heat asked for, `power_w` what the units draw, `cap_w` the lowest cap on the site.
+    """The plant at this moment. `demand_w` is heat asked for, `cap_w` the lowest cap on the site.
+
+    `power_w`: what the units draw once they are where they were told to be; a plan made while they move does not tell them back.
 
     `demand_at`: heat that demands taken already ask for at a later time (unix seconds), None where they ask for nothing.
     """
 
     unix_s: float
     demand_w: float | None
-    power_w: float | None
+    learned: Learned
     cap_w: float | None
     demand_at: Callable[[float], float | None]
 
@@ -58,16 +60,21 @@ def horizon(heat: config.Heat, forecasts: Forecasts, fleet: Fleet, now: Now) -> 
     if planner.backup_max_w > 0:
         boiler = Boiler(planner.backup_max_w, planner.backup_per_kwh, is_last=not planner.backup_follows_plan)
     caps_w = [cap_w for cap_w in (heat.max_power_w, now.cap_w) if cap_w is not None]
+    learned = now.learned
     problem = Problem(
         blocks=tuple(blocks),
         fleet=fleet,
-        thermal_efficiency=heat.thermal_efficiency,
+        thermal_efficiency=learned.efficiency,
         min_power_w=heat.min_power_w,
         max_power_w=min(caps_w, default=None),
         ramp_w_per_min=heat.ramp_w_per_min,
-        power_now_w=now.power_w,
+        # Where the units are on their way to, and as heat: a plan made while they move does not tell them back, and one made from
+        # power that gives a little less than its efficiency says would ask for a little more each time.
+        power_now_w=None if learned.heat_w is None else learned.heat_w / learned.efficiency,
         tank=tank,
         boiler=boiler,
+        reserve=heat.reserve,
+        change_per_kw=0.0 if fleet.step_w is None else heat.costs.switch / (fleet.step_w / 1000),
     )
     return Horizon(problem, tuple(notes))
 
@@ -126,24 +133,34 @@ def demand_in(heat: config.Heat, forecasts: Forecasts, now: Now, start_unix_s: f
     return None if outdoor_c is None else curve.at(heat.curve.points, outdoor_c)
 
 
-def fleet_of(images: Sequence[UnitImage], loop_caps_w: Mapping[str, float | None]) -> Fleet:
-    """The units that can run, as segments of falling hashrate for a watt: all a loop's cap lets through."""
+def fleet_of(images: Sequence[UnitImage], learned: Learned) -> Fleet:
+    """The units that can run, as segments of falling hashrate for a watt: all a loop's cap lets through, with real power."""
+    scale = learned.power_scale
     groups: dict[str, dict[tuple[LevelFact, ...], int]] = {}
     for image in images:
         if image.may_command and image.state not in _OUT:
             loop = groups.setdefault(image.loop, {})
             loop[image.levels] = loop.get(image.levels, 0) + 1
-    asleep_w = 0.0
+    asleep_w = steps_w = changes = 0.0
     pieces: list[Segment] = []
     for loop_name, kinds in groups.items():
-        loop_asleep_w = sum(levels[0].power_w * count for levels, count in kinds.items())
+        loop_asleep_w = sum(levels[0].power_w * count for levels, count in kinds.items()) * scale
         asleep_w += loop_asleep_w
+        for levels, count in kinds.items():
+            # Waking is dearer and adds more: for a kW the two cost about the same.
+            awake = [level.power_w for level in (levels[1:] if len(levels) > 2 else levels)]
+            steps_w += count * (max(awake) - min(awake)) * scale
+            changes += count * (len(awake) - 1)
         of_loop = _by_worth(
-            [Segment(step.power_w * count, step.hashrate_hps * count) for levels, count in kinds.items() for step in _steps(levels)]
+            [
+                Segment(step.power_w * count * scale, step.hashrate_hps * count)
+                for levels, count in kinds.items()
+                for step in _steps(levels)
+            ]
         )
-        cap_w = loop_caps_w.get(loop_name)
+        cap_w = learned.loop_caps_w.get(loop_name)
         pieces += of_loop if cap_w is None else _cut(of_loop, cap_w - loop_asleep_w)
-    return Fleet(asleep_w, tuple(_merged(_by_worth(pieces))))
+    return Fleet(asleep_w, tuple(_merged(_by_worth(pieces))), steps_w / changes if steps_w > 0 else None)
 
 
 def _steps(levels: Sequence[LevelFact]) -> list[Segment]:

@@ -6,7 +6,7 @@ units only as Guidance to heat control: what they make beyond (or below) the dem
 Not here: decoding, what a plan is made of (horizon, planner), which unit does it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +20,7 @@ from proxy.heat.forecast import ForecastRefused, Forecasts, ForecastTaken, Limit
 from proxy.heat.forecast_file import read, write
 from proxy.heat.guidance import Guidance
 from proxy.heat.horizon import Now, fleet_of, horizon
-from proxy.heat.plan import NoPlan, Plan, PlannedBlock, Problem
+from proxy.heat.plan import Learned, NoPlan, Plan, PlannedBlock, Problem
 from proxy.heat.planner import solve
 from proxy.heat.steer import guidance_of
 from proxy.units.unit import UnitImage
@@ -34,6 +34,8 @@ PAUSE_S = 1.0
 # A demand that is off the planned one by this part of what is installed is news, but not more often than that.
 DEMAND_NEWS = 0.02
 DEMAND_NEWS_S = 60.0
+# Heat that the units could give less than when the plan was made (a loop was lost), as part of what is installed, is news as well.
+ABILITY_NEWS = 0.05
 # A tank reading that is off the plan by this part of the capacity is news.
 TANK_NEWS = 0.02
 # A shortage that begins sooner than this is an alarm; one that begins later may still be averted.
@@ -68,6 +70,10 @@ class ControlPort(Protocol):
         """The lowest cap on the site's electrical power now; None without any."""
         ...
 
+    def learned(self) -> Learned:
+        """What was found out about the plant, and what it is on its way to."""
+        ...
+
     def set_guidance(self, guidance: Guidance | None) -> None:
         """What the units should make now; None: follow the demand."""
         ...
@@ -94,7 +100,6 @@ class Outlook:
         self._events = events
         self._wall_clock = wall_clock
         self._solver = solver
-        self._loop_caps_w: Mapping[str, float | None] = {loop.name: loop.max_power_w for loop in site.loops}
         installed_w = sum(max(level.power_w for level in site.models[unit.model].levels) for unit in site.units)
         self._capacity_w = installed_w * site.heat.thermal_efficiency
         self._forecasts = Forecasts(
@@ -107,6 +112,7 @@ class Outlook:
         )
         self._plan: Plan | None = None
         self._made_unix_s = 0.0
+        self._able_w = 0.0
         self._notes: tuple[str, ...] = ()
         self._reasons: tuple[str, ...] = ("the first plan is not made yet",)
         self._solve_s: float | None = None
@@ -278,9 +284,10 @@ class Outlook:
         began_s = trio.current_time()
         in_thread = partial(trio.to_thread.run_sync, limiter=self._limiter, abandon_on_cancel=True)
         # A frozen picture of a hundred thousand units takes a tenth of a second to sum up.
-        fleet = await in_thread(fleet_of, self._fleet.image(began_s), self._loop_caps_w)
+        learned = self._control.learned()
+        fleet = await in_thread(fleet_of, self._fleet.image(began_s), learned)
         now_unix_s, view = self._wall_clock(), self._control.view()
-        now = Now(now_unix_s, view.demand_w, view.measured_power_w, self._control.cap_w(), self._control.demand_at)
+        now = Now(now_unix_s, view.demand_w, learned, self._control.cap_w(), self._control.demand_at)
         ahead = horizon(self._heat, self._forecasts, fleet, now)
         self._notes = ahead.notes
         solved = await in_thread(self._solver, ahead.problem)
@@ -289,6 +296,7 @@ class Outlook:
             self._failed(solved)
             return
         self._plan, self._made_unix_s, self._reasons = solved, now_unix_s, ()
+        self._able_w = _able_w(view, learned)
         self._events.publish(
             "heat.planned",
             "warning" if solved.shortfalls else "info",
@@ -313,8 +321,10 @@ class Outlook:
         if block is None:
             self._control.set_guidance(None)
             return
-        demand_w = self._control.view().demand_w
-        if demand_w is not None and abs(demand_w - block.demand_w) > DEMAND_NEWS * self._capacity_w:
+        view = self._control.view()
+        demand_w = view.demand_w
+        is_off = demand_w is not None and abs(demand_w - block.demand_w) > DEMAND_NEWS * self._capacity_w
+        if is_off or self._able_w - _able_w(view, self._control.learned()) > ABILITY_NEWS * self._capacity_w:
             self._has_news = self._has_news or now_unix_s - self._made_unix_s >= DEMAND_NEWS_S
         valid_until_unix_s = min(now_unix_s + GUIDANCE_S, self._expires_unix_s())
         tank_wh = self._forecasts.tank_wh(now_unix_s)
@@ -323,6 +333,11 @@ class Outlook:
     def _expires_unix_s(self) -> float:
         end_unix_s = self._made_unix_s if self._plan is None else self._plan.end_unix_s
         return min(self._made_unix_s + self._heat.planner.max_age_s, end_unix_s)
+
+
+def _able_w(view: HeatView, learned: Learned) -> float:
+    """Heat the units could give within their caps."""
+    return 0.0 if learned.heat_w is None else learned.heat_w + view.headroom_up_w
 
 
 def _hours_to(until_unix_s: float | None, now_unix_s: float) -> float | None:

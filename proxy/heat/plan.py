@@ -15,15 +15,29 @@ class Segment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fleet(msgspec.Struct, frozen=True, gc=False):
-    """What the units can do over the horizon: `asleep_w` they draw whatever is planned."""
+    """What the units can do: `asleep_w` they draw whatever is planned; `step_w` is one level of one unit, on average."""
 
     asleep_w: float
     segments: tuple[Segment, ...]
+    step_w: float | None = None
 
     @property
     def most_w(self) -> float:
         """Power of all segments together."""
         return self.asleep_w + sum(segment.power_w for segment in self.segments)
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What heat control has found out about the plant: what a plan should count with instead of the site file's numbers.
+
+    `heat_w`: the heat the units give once they are where they were told to be, None before the first look at the fleet.
+    `power_scale`: real to nameplate power of the levels. `loop_caps_w`: each loop's cap now, that of its interlocks included.
+    """
+
+    efficiency: float
+    power_scale: float
+    heat_w: float | None
+    loop_caps_w: dict[str, float | None]
 
 
 class Tank(msgspec.Struct, frozen=True, gc=False):
@@ -54,7 +68,10 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """All that a plan is made from. `power_now_w` None: no ramp into the plan."""
+    """All that a plan is made from. `power_now_w` None: no ramp into the plan.
+
+    `change_per_kw`: the wear of moving a kW of power. `reserve`: head-room kept for lost units, as part of what is planned.
+    """
 
     blocks: tuple[Block, ...]
     fleet: Fleet
@@ -65,6 +82,8 @@ class Problem(msgspec.Struct, frozen=True):
     power_now_w: float | None
     tank: Tank | None
     boiler: Boiler | None
+    change_per_kw: float = 0.0
+    reserve: float = 0.0
 
 
 class PlannedBlock(msgspec.Struct, frozen=True, gc=False):

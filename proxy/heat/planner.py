@@ -1,9 +1,10 @@
 """Two days ahead in one linear program: what heat comes from units, storage tank and back-up boiler, and at what price.
 
 Pure: what is known of the next blocks goes in (horizon makes it), a plan comes out. The fleet is segments of power whose worth of
-work falls from one to the next, which is what dispatch would choose anyway. Heat that cannot be had is planned as missing, at a
-price above everything else, so that a plan for a hard day still is the best one; and it says in words what is short.
-Not here: clocks, threads (outlook), which unit does it (dispatch), safety.
+work falls from one to the next, which is what dispatch would choose anyway. Where a tank leaves a choice, moving the fleet's power
+costs what the level changes wear, else one of many equally cheap plans would be taken: one that jumps. Heat that cannot be had is
+planned as missing, at a price above everything else, so that a plan for a hard day still is the best one; and it says in words what
+is short. Not here: clocks, threads (outlook), which unit does it (dispatch), safety.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ SHORT_FACTOR = 100.0
 END_FACTOR = 10.0
 # A boiler that is the last resort comes after everything else and before those, whatever its fuel costs.
 LAST_FACTOR = 2.0
+# Power that leaves less than the reserve costs this part of the highest real price more: a tank is used first, but no boiler.
+RESERVE_FACTOR = 0.1
 # A price of heat beyond so many times the highest real price is one of those penalties, and no price.
 REAL_FACTOR = 4.0
 # A plan that takes longer than this is no plan: the next one is due.
@@ -42,7 +45,7 @@ class _Layout:
         self.content_kwh = None
         if tank is not None and tank.content_wh is not None and tank.capacity_wh > 0:
             self.content_kwh = min(max(tank.content_wh, 0.0), tank.capacity_wh) / 1000
-        names = ["power", "charge", "discharge", "content", "boiler", "short", "surplus"]
+        names = ["power", "charge", "discharge", "content", "boiler", "short", "surplus", "rise", "fall", "reserve"]
         self.offset = {name: self.segments + position for position, name in enumerate(names)}
         self.width = self.segments + len(names)
         # The last column of all: how much emptier the tank ends than it began.
@@ -152,7 +155,9 @@ def _bounds(problem: Problem, layout: _Layout) -> tuple[Floats, Floats]:
         upper[layout.end_short] = layout.content_kwh
     if boiler is not None:
         upper[layout.all("boiler")] = boiler.max_w / 1000
-    upper[layout.all("short")] = upper[layout.all("surplus")] = highspy.kHighsInf
+    upper[layout.all("reserve")] = most_w * problem.reserve / (1 + problem.reserve) / 1000
+    for name in ("short", "surplus", "rise", "fall"):
+        upper[layout.all(name)] = highspy.kHighsInf
     return lower, upper
 
 
@@ -166,6 +171,10 @@ def _costs(problem: Problem, layout: _Layout, hours: Floats, top: float) -> Floa
     cost[layout.all("charge")] = cost[layout.all("discharge")] = MOVE_PER_KWH * hours
     if problem.boiler is not None:
         cost[layout.all("boiler")] = (LAST_FACTOR * top if problem.boiler.is_last else problem.boiler.per_kwh) * hours
+    if layout.content_kwh is not None or (problem.boiler is not None and not problem.boiler.is_last):
+        # Only where there is a choice: what the demand alone decides must not show in the price of heat.
+        cost[layout.all("rise")] = cost[layout.all("fall")] = problem.change_per_kw
+        cost[layout.all("reserve")] = RESERVE_FACTOR * top * hours
     cost[layout.all("short")] = cost[layout.all("surplus")] = SHORT_FACTOR * top * hours
     cost[layout.end_short] = END_FACTOR * top
     return cost
@@ -175,6 +184,7 @@ def _constrain(problem: Problem, layout: _Layout, hours: Floats, rows: _Rows) ->
     """Add every constraint; the rows that balance the heat of each block."""
     balance = []
     tank = problem.tank
+    steady_kw = limits_w(problem)[1] / (1 + problem.reserve) / 1000
     for k, block in enumerate(problem.blocks):
         drawn = [(layout.width * k + position, -1.0) for position in range(layout.segments)]
         asleep_kw = problem.fleet.asleep_w / 1000
@@ -183,7 +193,9 @@ def _constrain(problem: Problem, layout: _Layout, hours: Floats, rows: _Rows) ->
         terms = [(layout.at(name, k), part) for name, part in [*heat, ("charge", -1.0), ("surplus", -1.0)]]
         demand_kw = block.demand_w / 1000
         balance.append(rows.add(demand_kw, demand_kw, terms))
+        rows.add(-highspy.kHighsInf, steady_kw, [(layout.at("power", k), 1.0), (layout.at("reserve", k), -1.0)])
         _limit_ramp(problem, layout, k, rows)
+        _follow_changes(problem, layout, k, rows)
         if tank is None or layout.content_kwh is None:
             continue
         kept = (1 - tank.loss_per_day) ** (block.length_s / 86_400)
@@ -213,6 +225,16 @@ def _limit_ramp(problem: Problem, layout: _Layout, k: int, rows: _Rows) -> None:
         return
     step_kw = kw_per_s * (problem.blocks[k - 1].length_s + block.length_s) / 2
     rows.add(-step_kw, step_kw, [now, (layout.at("power", k - 1), -1.0)])
+
+
+def _follow_changes(problem: Problem, layout: _Layout, k: int, rows: _Rows) -> None:
+    """Rise and fall of a block: power = power before + rise - fall. A fleet whose power is unknown may begin anywhere."""
+    terms = [(layout.at("power", k), 1.0), (layout.at("rise", k), -1.0), (layout.at("fall", k), 1.0)]
+    if k > 0:
+        rows.add(0.0, 0.0, [*terms, (layout.at("power", k - 1), -1.0)])
+    elif problem.power_now_w is not None:
+        start_kw = problem.power_now_w / 1000
+        rows.add(start_kw, start_kw, terms)
 
 
 def _without_dust(values: Floats) -> Floats:

@@ -50,8 +50,8 @@ class Scene(msgspec.Struct, frozen=True):
     now_s: float
 
     def loop_caps_w(self) -> dict[str, float | None]:
-        """The cap of each loop: the configured one, or its interlock's where that is lower."""
-        return {name: _lower(cap_w, self.loops.get(name, FREE).cap_w) for name, cap_w in self.plant.loop_caps_w.items()}
+        """As the function of that name."""
+        return loop_caps_w(self.plant, self.loops)
 
     def caps(self) -> safety.Caps:
         """The same for safety, with the reasons."""
@@ -79,6 +79,11 @@ class Planned(msgspec.Struct, frozen=True):
     marginal_price_per_kwh: float | None
     limiter: str | None
     is_moving: bool
+
+
+def loop_caps_w(plant: Plant, verdicts: Mapping[str, LoopVerdict]) -> dict[str, float | None]:
+    """The cap of each loop: the configured one, or its interlock's where that is lower."""
+    return {name: _lower(cap_w, verdicts.get(name, FREE).cap_w) for name, cap_w in plant.loop_caps_w.items()}
 
 
 def plan(scene: Scene, memory: Memory, setpoint: tracker.Setpoint | None, prices: dispatch.Prices) -> Planned:

@@ -7,12 +7,15 @@ from proxy.config_heat import Planner
 from proxy.heat.guidance import Guidance
 from proxy.heat.plan import PlannedBlock
 
+# The tank takes a demand that is off the planned one up to this part of what can be moved in and out of it.
+SLACK = 0.1
+
 
 def guidance_of(
     planner: Planner, block: PlannedBlock, demand_w: float | None, tank_wh: float | None, valid_until_unix_s: float
 ) -> Guidance:
     """Guidance for a moment of the block. `tank_wh` is what the tank was said to hold, None unknown: then it is left alone."""
-    extra_w = _tank_w(planner, block, tank_wh)
+    extra_w = 0.0 if demand_w is None else _tank_w(planner, block, demand_w, tank_wh)
     if planner.backup_follows_plan:
         extra_w -= block.backup_w
     return Guidance(
@@ -24,10 +27,13 @@ def guidance_of(
     )
 
 
-def _tank_w(planner: Planner, block: PlannedBlock, tank_wh: float | None) -> float:
+def _tank_w(planner: Planner, block: PlannedBlock, demand_w: float, tank_wh: float | None) -> float:
     """Heat for the tank. A full one is not filled and an empty one not emptied, whatever the plan said before the last reading."""
     if tank_wh is None or block.tank_wh is None:
         return 0.0
+    most_w = planner.tank_max_charge_w
+    off_w = min(max(block.demand_w - demand_w, -SLACK * most_w), SLACK * most_w)
+    charge_w = min(max(block.tank_charge_w + off_w, -most_w), most_w)
     if tank_wh >= planner.tank_capacity_wh:
-        return min(block.tank_charge_w, 0.0)
-    return max(block.tank_charge_w, 0.0) if tank_wh <= 0 else block.tank_charge_w
+        return min(charge_w, 0.0)
+    return max(charge_w, 0.0) if tank_wh <= 0 else charge_w

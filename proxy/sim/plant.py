@@ -21,9 +21,10 @@ _HOT_PART = 0.6  # of a loop's thermal mass; the cold node has the rest
 # What still circulates by itself when a pump stands.
 NATURAL_FLOW = 0.02
 LEAST_NETWORK_FLOW, MOST_NETWORK_FLOW = 0.05, 1.3  # of nominal
-# The network's pump, where it holds the supply temperature: part of nominal flow for each K, and its integral time.
+# The network's pump, where it holds the supply temperature: part of nominal flow for each K, and its integral time, which is beyond
+# the lag of a loop (some 400 s): a faster one lets the heat ring for half an hour after each step, and no site is left like that.
 _PUMP_GAIN_PER_K = 0.04
-_PUMP_INTEGRAL_S = 120.0
+_PUMP_INTEGRAL_S = 600.0
 _LEAST_SPREAD_K = 5.0  # customers draw no more flow for water that is cooler than this above the return
 
 

@@ -22,6 +22,7 @@ class TankSpec(Table, frozen=True, kw_only=True):
 
     volume_m3: Annotated[float, Meta(gt=0, le=100_000, description="of water")]
     loss_per_day: Annotated[float, Meta(ge=0, le=1, description="part of its content lost in a day")] = 0.02
+    max_discharge_w: Annotated[float, Meta(gt=0, description="out of it, by its pipes and pumps")] = 1e9
     start_part: Annotated[float, Meta(ge=0, le=1, description="of its layers that are hot at the start")] = 0.5
 
 
@@ -60,9 +61,9 @@ class Tank:
             delivered_w, served_c = load_w, plant_supply_c
             plant_return_c = (drawn_w_per_k * return_c + surplus * bottom_c) / max(plant_w_per_k, 1e-9)
         else:
-            # The rest comes from the tank's top, while it is warm, at no more than the plant's own flow.
+            # The rest comes from the tank's top, while it is warm: the network's pumps draw it, whatever the plant circulates.
             warmth_k = max(self.layers_c[0] - return_c, LEAST_WARMTH_K)
-            from_tank = min((load_w - plant_part_w) / warmth_k, max(plant_w_per_k, 1.0))
+            from_tank = min(load_w - plant_part_w, self.spec.max_discharge_w) / warmth_k
             risen_c = self._push(from_tank * dt_s, return_c, range(LAYERS - 1, -1, -1))
             delivered_w = plant_part_w + from_tank * max(risen_c - return_c, 0.0)
             served_c = return_c + delivered_w / max(plant_w_per_k + from_tank, 1e-9)

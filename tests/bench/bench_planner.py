@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.heat.horizon import fleet_of
 from proxy.heat.plan import Problem, Tank
-from tests.support.plans import make_image, planned, problem, winter_days
+from tests.support.plans import UNSEEN, make_image, planned, problem, winter_days
 
 ROUNDS = 7
 # A plan is made each quarter hour.
@@ -35,10 +35,12 @@ def site(days: int, tank_mwh: float, step_s: float = 900.0, models: int = 1) -> 
         )
         for k in range(UNITS)
     ]
-    fleet = fleet_of(images, {})
+    fleet = fleet_of(images, UNSEEN)
     tank = Tank(tank_mwh * 1e6, 4e6, 0.02, tank_mwh * 5e5) if tank_mwh else None
     given = problem(winter_days(days, step_s), fleet.segments, asleep_w=fleet.asleep_w, efficiency=0.95, tank=tank)
-    return msgspec.structs.replace(given, ramp_w_per_min=1e6)
+    return msgspec.structs.replace(
+        given, ramp_w_per_min=1e6, reserve=0.02, change_per_kw=0.02 / ((fleet.step_w or 1_000.0) / 1_000)
+    )
 
 
 def times_s(given: Problem) -> list[float]:
@@ -96,7 +98,7 @@ def main() -> None:
         print(f"tank {tank_mwh:>2} MWh: margin of the day {margin / without:.3f} of that without")
     images = [make_image(k) for k in range(100_000)]
     began = time.perf_counter()
-    fleet_of(images, {})
+    fleet_of(images, UNSEEN)
     print(f"segments of 100,000 units: {(time.perf_counter() - began) * 1e3:.0f} ms")
 
 

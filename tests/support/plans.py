@@ -7,10 +7,12 @@ from functools import cache
 
 import msgspec
 
-from proxy.heat.plan import Block, Boiler, Fleet, Plan, Problem, Segment, Tank
+from proxy.heat.plan import Block, Boiler, Fleet, Learned, Plan, Problem, Segment, Tank
 from proxy.heat.planner import solve
 from proxy.units.unit import LevelFact, UnitImage, UnitState
 
+# A plant of which nothing was found out yet.
+UNSEEN = Learned(efficiency=0.95, power_scale=1.0, heat_w=None, loop_caps_w={})
 START_UNIX_S = 1_768_435_200.0  # 2026-01-15 00:00 UTC
 HOUR_S = 3_600.0
 LEVELS = tuple(
@@ -44,6 +46,8 @@ def problem(
     max_power_w: float | None = None,
     ramp_w_per_min: float = 1e9,
     power_now_w: float | None = None,
+    change_per_kw: float = 0.0,
+    reserve: float = 0.0,
 ) -> Problem:
     """A problem whose numbers are small and round."""
     return Problem(
@@ -56,6 +60,8 @@ def problem(
         power_now_w=power_now_w,
         tank=tank,
         boiler=boiler,
+        change_per_kw=change_per_kw,
+        reserve=reserve,
     )
 
 

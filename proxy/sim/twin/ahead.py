@@ -33,7 +33,6 @@ class Ahead:
         self._weather = weather
         self._utility = utility
         installed_w = sum(max(level.power_w for level in site.models[unit.model].levels) for unit in site.units)
-        self._caps_w = {loop.name: loop.max_power_w for loop in site.loops}
         planner = site.heat.planner
         self._forecasts = Forecasts(
             Limits(
@@ -79,9 +78,9 @@ class Ahead:
         )
 
     def _renew(self, now_s: float, now_unix_s: float, control: HeatControl, fleet: TwinFleet) -> None:
-        view = control.view()
-        now = Now(now_unix_s, view.demand_w, view.measured_power_w, control.cap_w(), control.demand_at)
-        problem = horizon(self._heat, self._forecasts, fleet_of(fleet.image(now_s), self._caps_w), now).problem
+        learned = control.learned()
+        now = Now(now_unix_s, control.view().demand_w, learned, control.cap_w(), control.demand_at)
+        problem = horizon(self._heat, self._forecasts, fleet_of(fleet.image(now_s), learned), now).problem
         answer = solve(problem)
         if isinstance(answer, Plan):
             self.plan = answer

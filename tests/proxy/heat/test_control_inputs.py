@@ -7,6 +7,7 @@ import pytest
 
 from proxy import config
 from proxy.heat.demand import MeterReading
+from proxy.heat.guidance import Guidance
 
 # The rig is in conftest.py; test modules cannot import it, so it comes as a fixture without a type.
 Make = Callable[..., Any]
@@ -174,3 +175,33 @@ def test_a_curve_that_is_no_mode_speaks_on_fallback_only(rig: Make) -> None:
     assert site.control.view().demand_w == 250_000.0
     weather(site, -10.0, 900)
     assert (site.control.view().ladder, site.control.view().demand_w) == ("FALLBACK", 350_000.0)
+
+
+# The planner.
+
+
+def test_a_planner_is_told_what_control_found_out(rig: Make) -> None:
+    site = metered(rig)
+    learned = site.control.learned()
+    assert learned.power_scale == pytest.approx(1.05, abs=0.02), "these units draw 5 % more than their nameplate says"
+    assert learned.heat_w == pytest.approx(400_000.0, rel=0.01)
+    assert learned.loop_caps_w["a"] is None
+    water(site, 93.0)
+    site.control.guard(site.now_s, site.wall())
+    assert site.control.learned().loop_caps_w["a"] == 0.0, "its interlock let it sleep"
+
+
+def test_before_the_first_cycle_the_planner_is_told_no_heat(rig: Make) -> None:
+    assert rig(10).control.learned().heat_w is None
+
+
+@pytest.mark.parametrize(("has_plan", "leads"), [(False, True), (True, False)])
+def test_where_a_tank_takes_the_difference_nothing_leads(rig: Make, has_plan: bool, leads: bool) -> None:
+    site = rig(60, plant_tau_s=600.0, reference_tau_s=150.0)
+    site.ask(350_000.0)
+    site.run(2_400)
+    site.ask(430_000.0)
+    if has_plan:
+        site.control.set_guidance(Guidance(valid_until_unix_s=site.wall() + 600.0, heat_now_w=430_000.0))
+    site.run(60)
+    assert (site.control.view().lead_w > 1_000.0) is leads

@@ -2,16 +2,18 @@
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import config
-from proxy.config_heat import Heat, HeatCurve, Planner
+from proxy.config_heat import Heat, HeatCosts, HeatCurve, Planner
 from proxy.heat.forecast import Forecasts, Limits, Sent, Series, TankReading
 from proxy.heat.horizon import MAX_SEGMENTS, Horizon, Now, fleet_of, horizon
+from proxy.heat.plan import Learned
 from proxy.units.unit import LevelFact, UnitState
-from tests.support.plans import LEVELS, START_UNIX_S, make_image
+from tests.support.plans import LEVELS, START_UNIX_S, UNSEEN, make_image
 
 NOW = START_UNIX_S + 300.0  # five minutes into a block
 PLANNER = Planner(enabled=True, horizon_h=2, tank_capacity_wh=5e6, tank_max_charge_w=1e6)
@@ -24,6 +26,7 @@ def ahead(
     demand_w: float | None = 1e5,
     taken: dict[float, float] | None = None,
     now_unix_s: float = NOW,
+    learned: Learned = UNSEEN,
 ) -> Horizon:
     """The horizon of three units; `taken`: demands taken already, by the time they begin (until the next begins)."""
     forecasts = Forecasts(Limits(capacity_w=1e7, max_clock_skew_s=60.0, tank_capacity_wh=5e6, tank_stale_s=1_800.0))
@@ -36,12 +39,16 @@ def ahead(
         begun = [start for start in (taken or {}) if start <= unix_s]
         return (taken or {})[max(begun)] if begun else None
 
-    now = Now(now_unix_s, demand_w, 20_000.0, None, demand_at)
-    return horizon(heat or Heat(planner=PLANNER), forecasts, fleet_of([make_image(k) for k in range(3)], {}), now)
+    now = Now(now_unix_s, demand_w, learned, None, demand_at)
+    return horizon(heat or Heat(planner=PLANNER), forecasts, fleet_of([make_image(k) for k in range(3)], learned), now)
 
 
 def series(*values: float | None, step_s: float = 900.0) -> Series:
     return Series(START_UNIX_S, step_s, values)
+
+
+def capped_at(loop_caps_w: dict[str, float | None]) -> Learned:
+    return msgspec.structs.replace(UNSEEN, loop_caps_w=loop_caps_w)
 
 
 def demands(found: Horizon) -> list[float]:
@@ -113,13 +120,36 @@ def test_the_boiler_is_the_last_resort_unless_somebody_runs_it_by_plan():
 
 def test_units_out_of_reach_count_for_nothing():
     out = [make_image(k, state=state) for k, state in enumerate((UnitState.FAULT, UnitState.SERVICE, UnitState.OFFLINE))]
-    fleet = fleet_of([*out, make_image(4, may_command=False), make_image(5), make_image(6, state=UnitState.SLEEPING)], {})
+    fleet = fleet_of([*out, make_image(4, may_command=False), make_image(5), make_image(6, state=UnitState.SLEEPING)], UNSEEN)
     assert fleet.most_w == pytest.approx(2 * LEVELS[-1].power_w)
     assert fleet.asleep_w == pytest.approx(2 * LEVELS[0].power_w)
 
 
+def test_the_plan_counts_with_what_was_found_out():
+    learned = Learned(efficiency=0.9, power_scale=1.1, heat_w=18_000.0, loop_caps_w={})
+    seen = ahead(learned=learned, heat=Heat(planner=PLANNER, thermal_efficiency=0.97, reserve=0.04)).problem
+    assert (seen.thermal_efficiency, seen.reserve) == (0.9, 0.04)
+    assert seen.power_now_w == pytest.approx(20_000.0)
+    nameplate = fleet_of([make_image(k) for k in range(3)], UNSEEN)
+    assert seen.fleet.most_w == pytest.approx(1.1 * nameplate.most_w)
+    assert sum(segment.hashrate_hps for segment in seen.fleet.segments) == pytest.approx(3 * LEVELS[-1].hashrate_hps)
+
+
+def test_a_plant_that_was_not_looked_at_yet_may_begin_anywhere():
+    assert ahead().problem.power_now_w is None
+
+
+def test_moving_a_kilowatt_costs_a_level_change_of_the_average_step():
+    found = ahead(heat=Heat(planner=PLANNER, costs=HeatCosts(switch=0.03))).problem
+    steps_kw = (LEVELS[-1].power_w - LEVELS[1].power_w) / 4 / 1000
+    assert found.change_per_kw == pytest.approx(0.03 / steps_kw)
+    one_level = fleet_of([make_image(levels=LEVELS[:2])], UNSEEN)
+    assert one_level.step_w == pytest.approx(LEVELS[1].power_w - LEVELS[0].power_w)
+    assert fleet_of([], UNSEEN).step_w is None
+
+
 def test_segments_fall_in_worth_and_add_up_to_the_fleet():
-    fleet = fleet_of([make_image(k) for k in range(7)], {})
+    fleet = fleet_of([make_image(k) for k in range(7)], UNSEEN)
     worth = [segment.hashrate_hps / segment.power_w for segment in fleet.segments]
     assert worth == sorted(worth, reverse=True)
     assert sum(segment.hashrate_hps for segment in fleet.segments) == pytest.approx(7 * LEVELS[-1].hashrate_hps)
@@ -127,21 +157,21 @@ def test_segments_fall_in_worth_and_add_up_to_the_fleet():
 
 def test_a_level_that_no_mix_would_use_is_no_segment():
     levels = (LevelFact(10.0, 0.0), LevelFact(2_010.0, 50e12), LevelFact(4_010.0, 200e12))
-    (segment,) = fleet_of([make_image(levels=levels)], {}).segments
+    (segment,) = fleet_of([make_image(levels=levels)], UNSEEN).segments
     assert (segment.power_w, segment.hashrate_hps) == (4_000.0, 200e12)
 
 
 def test_the_cap_of_a_loop_takes_its_worst_segments():
     images = [make_image(k, loop="a" if k < 5 else "b") for k in range(10)]
-    capped = fleet_of(images, {"a": 25_000.0, "b": None})
+    capped = fleet_of(images, capped_at({"a": 25_000.0, "b": None}))
     assert capped.most_w == pytest.approx(25_000.0 + 5 * LEVELS[-1].power_w)
-    assert fleet_of(images, {"a": 10.0}).most_w == pytest.approx(5 * LEVELS[0].power_w + 5 * LEVELS[-1].power_w)
+    assert fleet_of(images, capped_at({"a": 10.0})).most_w == pytest.approx(5 * LEVELS[0].power_w + 5 * LEVELS[-1].power_w)
 
 
 @given(st.lists(st.lists(st.tuples(st.floats(1, 9_000), st.floats(0, 500e12)), min_size=1, max_size=6), min_size=1, max_size=12))
 def test_any_fleet_becomes_few_falling_segments_that_keep_its_power(kinds):
     images = [make_image(k, levels=(LevelFact(1.0, 0.0), *(LevelFact(*fact) for fact in kind))) for k, kind in enumerate(kinds)]
-    fleet = fleet_of(images, {})
+    fleet = fleet_of(images, UNSEEN)
     assert len(fleet.segments) <= MAX_SEGMENTS
     worth = [segment.hashrate_hps / segment.power_w for segment in fleet.segments]
     assert all(later <= earlier + 1e-6 * abs(earlier) + 1e-6 for earlier, later in itertools.pairwise(worth))

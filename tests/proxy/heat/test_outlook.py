@@ -16,11 +16,11 @@ from proxy.events import Event, EventLog
 from proxy.heat.forecast import ForecastRefused, Sent, Series, TankReading
 from proxy.heat.guidance import Guidance
 from proxy.heat.outlook import GUIDE_PERIOD_S, PAUSE_S, Outlook
-from proxy.heat.plan import NoPlan, Plan, Problem
+from proxy.heat.plan import Learned, NoPlan, Plan, Problem
 from proxy.heat.planner import solve
 from proxy.units.unit import UnitImage
 from proxy.views import HeatView
-from tests.support.plans import START_UNIX_S, make_image
+from tests.support.plans import START_UNIX_S, UNSEEN, make_image
 
 PLANNER = Planner(
     enabled=True,
@@ -54,10 +54,14 @@ class Control:
 
     def __init__(self) -> None:
         self.guidance: Guidance | None = None
+        self.known = UNSEEN
 
     def view(self) -> HeatView:
-        fields = dict.fromkeys(HeatView.__struct_fields__)
-        return HeatView(**{**fields, "demand_w": self.demand_w})  # type: ignore[arg-type]  # only the demand is looked at
+        fields = dict.fromkeys(HeatView.__struct_fields__) | {"demand_w": self.demand_w, "headroom_up_w": 0.0}
+        return HeatView(**fields)  # type: ignore[arg-type]  # nothing else is looked at
+
+    def learned(self) -> Learned:
+        return self.known
 
     def demand_at(self, unix_s: float) -> float | None:
         return None
@@ -151,7 +155,10 @@ async def test_units_make_what_the_demand_and_the_tank_take(mock_clock: MockCloc
         assert rig.guidance().price_of_heat_per_kwh == block.price_of_heat_per_kwh
         rig.control.demand_w = 41_000.0
         await rig.jump(GUIDE_PERIOD_S)
-        assert rig.guidance().heat_now_w == pytest.approx(61_000), "the demand at the boundary stays as asked"
+        assert rig.guidance().heat_now_w == pytest.approx(60_000), "a small difference is the tank's"
+        rig.control.demand_w = 43_000.0
+        await rig.jump(GUIDE_PERIOD_S)
+        assert rig.guidance().heat_now_w == pytest.approx(61_000), "the rest is followed"
     assert rig.control.guidance is None, "nobody plans any more"
 
 
@@ -163,7 +170,23 @@ async def test_the_tank_gives_in_dear_hours(mock_clock: MockClock) -> None:
         await rig.planned(2_700 + PAUSE_S)
         rig.outlook.take_tank(TankReading(rig.now(), 30_000.0), rig.now())
         await rig.planned(PAUSE_S)
-        assert rig.guidance().heat_now_w == pytest.approx(20_000)
+        assert rig.guidance().heat_now_w == pytest.approx(30_000, rel=0.01), "evenly over both dear hours"
+
+
+async def test_a_lost_loop_is_planned_with_at_once(mock_clock: MockClock) -> None:
+    rig = Rig(mock_clock)
+    rig.control.known = msgspec.structs.replace(UNSEEN, heat_w=40_000.0)
+    rig.tell()
+    async with rig.running():
+        before = rig.count("heat.planned")
+        rig.control.known = msgspec.structs.replace(UNSEEN, heat_w=37_000.0)
+        await rig.jump(61)
+        assert rig.count("heat.planned") == before, "a few units are no news"
+        rig.control.known = Learned(efficiency=0.95, power_scale=1.0, heat_w=20_000.0, loop_caps_w={"a": 30_000.0})
+        await rig.planned(GUIDE_PERIOD_S)
+        block = rig.outlook.block(rig.now())
+        assert block is not None
+        assert block.units_heat_w == pytest.approx(28_500), "no more than the loop's cap gives"
 
 
 async def test_an_unknown_tank_moves_no_unit(mock_clock: MockClock) -> None:

@@ -123,6 +123,48 @@ def test_nothing_is_moved_for_nothing():
     assert [block.tank_charge_w for block in plan.blocks] == pytest.approx([0.0] * 6, abs=1e-6)
 
 
+# Two hours that are dearer by 0.04 give 0.08 for a kW that goes up by one and down by two.
+@pytest.mark.parametrize(("change_per_kw", "charges_kw"), [(0.0, [1, 1, -1, -1]), (0.025, [1, 1, -1, -1]), (0.028, [0, 0, 0, 0])])
+def test_power_is_moved_only_where_it_is_worth_its_wear(change_per_kw, charges_kw):
+    blocks = hours([4.0] * 4, [0.03, 0.03, 0.07, 0.07])
+    given = problem(blocks, (kw_segment(8, 0.01),), tank=tank(9, 1, 4.0), change_per_kw=change_per_kw, power_now_w=4_000.0)
+    assert [round(block.tank_charge_w / 1000, 2) for block in planned(given).blocks] == charges_kw
+
+
+@settings(max_examples=20, deadline=None)
+@given(power_now_w=st.floats(3_000, 5_000), noise=st.lists(st.floats(-0.004, 0.004), min_size=12, max_size=12))
+def test_prices_that_hardly_differ_move_nobody(power_now_w, noise):
+    """Many plans cost the same in hours of one price: the one that stays where the units are is the plan."""
+    blocks = hours([4.0] * 12, [0.05 + each for each in noise])
+    given = problem(
+        blocks, (kw_segment(8, 0.03),), tank=tank(60, 3, 30.0), change_per_kw=0.05, power_now_w=power_now_w, reserve=0.02
+    )
+    powers_w = [block.power_w for block in planned(given).blocks]
+    travelled_w = sum(abs(after - before) for before, after in itertools.pairwise([power_now_w, *powers_w]))
+    assert travelled_w <= 2 * abs(power_now_w - 4_000) + 1
+
+
+def test_wear_moves_no_price_of_heat_where_the_demand_alone_decides():
+    blocks = hours([4.0, 6.0, 4.0], [0.05] * 3)
+    prices = [
+        [block.price_of_heat_per_kwh for block in planned(problem(blocks, SEGMENTS, change_per_kw=wear, reserve=0.3)).blocks]
+        for wear in (0.0, 1.0)
+    ]
+    assert prices[0] == pytest.approx(prices[1])
+
+
+def test_the_reserve_is_left_to_lost_units_as_long_as_the_tank_can_give():
+    blocks = hours([9.0, 10.0, 9.0], [0.1] * 3)
+    segments = (kw_segment(10, 0.1),)
+    with_tank = planned(problem(blocks, segments, tank=tank(5, 5, 4.0), reserve=0.05))
+    assert max(block.power_w for block in with_tank.blocks) == pytest.approx(10_000 / 1.05)
+    without = planned(problem(blocks, segments, reserve=0.05))
+    assert without.shortfalls == ()
+    assert without.blocks[1].power_w == pytest.approx(10_000)
+    behind_a_boiler = planned(problem(blocks, segments, boiler=Boiler(5_000, 0.09), reserve=0.05))
+    assert behind_a_boiler.blocks[1].backup_w == pytest.approx(0, abs=1e-3)
+
+
 def test_a_tank_of_unknown_content_is_left_alone():
     plan = planned(problem(hours([4.0] * 4, [0.02, 0.02, 0.3, 0.3]), tank=tank(6, 3, None)))
     assert all(block.tank_charge_w == 0 and block.tank_wh is None for block in plan.blocks)

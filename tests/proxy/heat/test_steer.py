@@ -25,7 +25,6 @@ def heat_now_w(
     [
         (1_500.0, 2_500.0, 5_500.0),
         (-1_500.0, 2_500.0, 2_500.0),
-        (-9_000.0, 2_500.0, 0.0),
         (1_500.0, 5_000.0, None),
         (-1_500.0, 0.0, None),
         (1_500.0, 0.0, 5_500.0),
@@ -36,6 +35,24 @@ def heat_now_w(
 )
 def test_units_make_the_demand_and_what_the_tank_takes(charge_w: float, tank_wh: float | None, expected_w: float | None) -> None:
     assert heat_now_w(charge_w, tank_wh) == expected_w
+
+
+@pytest.mark.parametrize(
+    ("off_w", "expected_w"),
+    # A tenth of what can be moved in and out of the tank is 200 W: that much of a demand that is off the plan is the tank's.
+    [(0.0, 5_000.0), (150.0, 5_000.0), (-150.0, 5_000.0), (300.0, 5_100.0), (-300.0, 4_900.0)],
+)
+def test_the_tank_takes_what_the_demand_is_a_little_off_the_plan(off_w: float, expected_w: float) -> None:
+    assert heat_now_w(1_000.0, 2_500.0, 4_000.0 + off_w) == pytest.approx(expected_w)
+
+
+def test_units_never_make_less_than_nothing() -> None:
+    assert heat_now_w(-1_500.0, 2_500.0, 1_000.0) == 0.0
+
+
+def test_a_tank_without_room_takes_nothing_of_it() -> None:
+    assert heat_now_w(0.0, 5_000.0, 3_900.0) is None
+    assert heat_now_w(0.0, 0.0, 4_100.0) is None
 
 
 def test_a_boiler_that_follows_the_plan_is_left_its_share() -> None:

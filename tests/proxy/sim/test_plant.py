@@ -115,6 +115,18 @@ def test_a_pumped_network_holds_its_supply_temperature(part: float) -> None:
     assert plant.delivered_w == pytest.approx(part * 4 * NOMINAL_W * spec.efficiency, rel=0.01)
 
 
+def test_a_pumped_network_does_not_ring_after_a_step() -> None:
+    spec = msgspec.structs.replace(SPEC, network="supply")
+    plant = Plant(spec, power_w=0.8 * NOMINAL_W * len(LOOPS))
+    delivered_w = []
+    for _ in range(3_600):
+        plant.advance(1.0, dict.fromkeys(LOOPS, 0.6 * NOMINAL_W))
+        delivered_w.append(plant.delivered_w)
+    wanted_w = 0.6 * NOMINAL_W * len(LOOPS) * spec.efficiency
+    assert delivered_w[-1] == pytest.approx(wanted_w, rel=0.01)
+    assert min(delivered_w) > 0.93 * wanted_w
+
+
 def test_customers_draw_their_load_and_cool_the_water_when_too_little_heat_is_made() -> None:
     spec = msgspec.structs.replace(SPEC, network="load")
     plant = Plant(spec, power_w=0.6 * 4 * NOMINAL_W)

@@ -48,3 +48,10 @@ def test_hot_water_stays_on_top() -> None:
     for k in range(50):
         tank.step(60.0, FLOW_W_PER_K, 70.0, 1e6 if k % 2 else 2e6, 45.0)
         assert all(tank.layers_c[j] >= tank.layers_c[j + 1] - 1e-9 for j in range(LAYERS - 1))
+
+
+def test_the_tank_serves_while_the_plant_stands_still_as_much_as_its_pipes_carry() -> None:
+    tank = Tank(TankSpec(volume_m3=50.0, start_part=1.0, max_discharge_w=300_000.0), 70.0, 45.0)
+    flow = tank.step(60.0, 0.0, 45.0, 1_000_000.0, 45.0)
+    assert flow.delivered_w == pytest.approx(300_000.0, rel=1e-3)
+    assert flow.short_w == pytest.approx(700_000.0, rel=1e-3)
