@@ -10,7 +10,6 @@ from proxy.telemetry.metrics import (
     METER_LABELS,
     METER_SERIES,
     POOL_SERIES,
-    PREFIX,
     PROOF_SERIES,
     SETTLEMENT_SERIES,
     SIGNAL_SERIES,
@@ -18,6 +17,7 @@ from proxy.telemetry.metrics import (
     UNIT_SERIES,
     WEB_SERIES,
 )
+from proxy.telemetry.series import PREFIX
 
 FOLDER = Path("deploy/grafana")
 LABELS = {

@@ -8,11 +8,9 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.telemetry.metrics import (
-    LABEL_LIMIT,
     LOOP_SERIES,
     METER_SERIES,
     POOL_SERIES,
-    PREFIX,
     PROOF_SERIES,
     SETTLEMENT_SERIES,
     SIGNAL_SERIES,
@@ -22,6 +20,7 @@ from proxy.telemetry.metrics import (
     WebMetrics,
     reference,
 )
+from proxy.telemetry.series import LABEL_LIMIT, PREFIX
 from proxy.views import HoldView, MeterView, SiteView, UnitView
 from proxy.web.context import WebContext
 from proxy.web.exposition import KEEP_S, render
