@@ -1,15 +1,17 @@
 """File descriptors: as many as a site needs, and admission of miners below what the machine gives.
 
-Every miner and every pool connection is one. What is kept back is for the ledger, the API and the sweep over the units, which must
-work also while the hall is full.
+Every miner and every pool connection is one. What is kept back is for the ledger, the API, and for asking and commanding the units,
+which must work also while the hall is full.
 """
 
 import resource
 
 from proxy.config import SiteConfig
 
-# Beside miners: ledger, API and its readers, the sweep's connections, pools, standard streams.
+# Beside miners and units: ledger, API and its readers, pools, standard streams.
 RESERVED = 256
+# Connections to units' APIs: at most one a unit, and what the fleet's lanes let through at once.
+UNITS_IN_FLIGHT = 1_152
 
 
 def admit_at_most(config: SiteConfig) -> int:
@@ -29,4 +31,4 @@ def admit_at_most(config: SiteConfig) -> int:
 def descriptors_needed(config: SiteConfig) -> int:
     """How many this site uses when every place for a miner is taken."""
     sessions = sum(len(config.units) if pool.mode == "per_unit" else 8 for pool in config.pools)
-    return config.listen.max_connections + sessions + RESERVED
+    return config.listen.max_connections + sessions + min(len(config.units), UNITS_IN_FLIGHT) + RESERVED

@@ -106,15 +106,9 @@ def plan(scene: Scene, memory: Memory, setpoint: tracker.Setpoint | None, prices
     wanted = chosen.levels if is_moving else [choice.current for choice in choices]
     rows = power_rows(images, snapshot, scene.scale)
     verdict = safety.limit(wanted, images, tops, scene.caps(), rows)
-    # Dispatch already brought these down; it is safety's doing all the same, and does not wait for dwell times.
-    held = {
-        image.id: top.reason or "ceiling"
-        for image, top, choice, level in zip(images, tops, choices, verdict.levels, strict=True)
-        if top.level < choice.current and level < choice.current
-    }
     return Planned(
         levels=verdict.levels,
-        lowered=held | verdict.reasons | _blind(scene),
+        lowered=_pressed(scene, tops, choices, verdict.levels, rows) | verdict.reasons | _blind(scene),
         power_w=sum(
             snapshot.expected_w[k] if level == choices[k].current else rows[k][level] for k, level in enumerate(verdict.levels)
         ),
@@ -198,6 +192,31 @@ def _blind(scene: Scene) -> dict[str, str]:
         image.id: caps.site_name if caps.site_w == 0 else caps.loop_reasons.get(image.loop, "cap of 0 W")
         for image, level in zip(scene.images, scene.snapshot.level, strict=True)
         if level is None and (caps.site_w == 0 or caps.loops_w.get(image.loop) == 0)
+    }
+
+
+def _pressed(
+    scene: Scene,
+    tops: Sequence[safety.Ceiling],
+    choices: Sequence[dispatch.UnitChoice],
+    levels: Sequence[int],
+    rows: Sequence[Sequence[float]],
+) -> dict[str, str]:
+    """Units that dispatch brought down where safety would have: it is safety's doing all the same, and waits for nothing.
+
+    A unit above its ceiling, or one of those that together draw more than a cap allows; a stop is a cap of nothing.
+    """
+    caps = scene.caps()
+    drawn_w = dict.fromkeys(scene.plant.loop_caps_w, 0.0)
+    for image, choice, row in zip(scene.images, choices, rows, strict=True):
+        drawn_w[image.loop] += row[choice.current]
+    over = {name: caps.loop_reasons.get(name, f"loop {name} cap") for name, cap_w in caps.loops_w.items() if drawn_w[name] > cap_w}
+    if caps.site_w is not None and sum(drawn_w.values()) > caps.site_w:
+        over = dict.fromkeys(drawn_w, caps.site_name) | over
+    return {
+        image.id: over[image.loop] if top.level >= choice.current else top.reason or "ceiling"
+        for image, top, choice, level in zip(scene.images, tops, choices, levels, strict=True)
+        if level < choice.current and (top.level < choice.current or image.loop in over)
     }
 
 

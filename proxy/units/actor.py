@@ -24,11 +24,18 @@ READ_BACK_S = 2.0
 FIRST_BACK_OFF_S, LAST_BACK_OFF_S = 1.0, 60.0
 
 
+class Lanes(msgspec.Struct, frozen=True):
+    """How many exchanges at once. A silent machine holds its place for seconds: such ones wait for each other, nobody for them."""
+
+    answering: trio.CapacityLimiter
+    silent: trio.CapacityLimiter
+
+
 class Shared(msgspec.Struct):
     """What all units of a fleet share."""
 
-    sweep: trio.CapacityLimiter  # readings in flight
-    broadcast: trio.CapacityLimiter  # urgent commands in flight; they do not queue in `pace`
+    sweep: Lanes  # readings in flight
+    broadcast: Lanes  # commands in flight; urgent ones do not queue in `pace` before
     pace: Pace
     book: SerialBook
     period_s: float
@@ -47,6 +54,7 @@ class UnitActor:
         self._patient: trio.CancelScope | None = None  # around what an urgent command may interrupt
         self._next_read_s = -math.inf
         self._was_read = False
+        self._is_silent = False  # it gave no answer to the latest question
 
     def nudge(self) -> None:
         """Something may be due: look again. An urgent command interrupts a reading or a wait for its turn, never a write."""
@@ -92,7 +100,7 @@ class UnitActor:
     async def _read(self) -> None:
         started_s = trio.current_time()
         with trio.CancelScope() as self._patient:
-            async with self._shared.sweep:
+            async with self._lane(self._shared.sweep):
                 await self._read_once()
         interrupted = self._patient.cancelled_caught
         self._patient = None
@@ -113,11 +121,16 @@ class UnitActor:
         try:
             reading = await self._driver.read()
         except UnitError as problem:
+            self._is_silent = True
             life.lost(str(problem), trio.current_time())
             return
+        self._is_silent = False
         now_s = trio.current_time()
         life.check_identity(self._shared.book.check(life.unit.id, reading.serial), reading.serial is not None, now_s)
         life.saw(reading, now_s)
+
+    def _lane(self, lanes: Lanes) -> trio.CapacityLimiter:
+        return lanes.silent if self._is_silent else lanes.answering
 
     async def _send(self) -> None:
         life, shared = self._life, self._shared
@@ -126,7 +139,7 @@ class UnitActor:
             with trio.CancelScope() as self._patient:
                 await shared.pace.slot()
             self._patient = None
-        async with shared.broadcast:
+        async with self._lane(shared.broadcast):
             now_s = trio.current_time()
             # What is wanted may have changed while we waited for our turn.
             level, wanted = life.due_level(now_s), life.wanted

@@ -81,9 +81,11 @@ def test_a_stop_puts_everything_to_sleep_at_once_and_only_its_sender_takes_it_ba
     site = rig(40)
     site.ask(250_000.0)
     site.run(1_200)
+    count = len(site.fleet.commands)
     site.control.set_emergency_stop(True, "plc")
     site.run(20)
     assert all(unit.commanded == 0 for unit in site.fleet.units)
+    assert all(urgent for *_, urgent in site.fleet.commands[count:])
     site.control.set_emergency_stop(False, "rest")
     site.run(300)
     assert (site.control.view().ladder, site.control.report(site.wall()).ladder) == ("STOP", "STOP")
@@ -115,6 +117,24 @@ def test_an_import_limit_caps_the_power_until_it_ends(rig: Make) -> None:
     site.run(3_600)
     assert site.control.view().limiter is None
     assert site.fleet.total_w() * 0.95 == pytest.approx(400_000.0, rel=0.01)
+
+
+def test_what_a_limit_takes_does_not_wait_its_turn_and_what_a_demand_takes_does(rig: Make) -> None:
+    site = rig(60)
+    site.ask(400_000.0)
+    site.run(2_400)
+    count = len(site.fleet.commands)
+    site.ask(330_000.0)
+    site.run(300)
+    assert site.fleet.commands[count:]
+    assert not any(urgent for *_, urgent in site.fleet.commands[count:])
+    count = len(site.fleet.commands)
+    site.control.set_import_limit(250_000.0, site.wall() + 1_800.0, "grid")
+    site.run(20)
+    lowered = site.fleet.commands[count:]
+    assert len(lowered) > 5
+    assert all(urgent for *_, urgent in lowered)
+    assert {record.reason for record in site.ledger.commands[-len(lowered) :]} == {"import limit (grid)"}
 
 
 def test_a_limit_is_taken_back_by_its_sender_and_nonsense_is_refused(rig: Make) -> None:

@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from proxy import config
+from proxy import config, descriptors
+from proxy.units import fleet
 from proxy.units.unit import UnitState
 
 
@@ -478,6 +479,34 @@ async def test_an_emergency_does_not_queue_behind_the_command_rate(autojump_cloc
         assert site.command(0, unit.id, urgent=True) is None
     await trio.sleep(0.5)
     assert all(device.writes and device.writes[-1].startswith("softoff") for device in site.devices.values())
+
+
+async def test_an_emergency_reaches_those_that_answer_past_those_that_do_not(autojump_clock, site, model, monkeypatch):
+    monkeypatch.setattr(fleet, "BROADCAST_IN_FLIGHT", 2)
+    for index in range(20):
+        site.add(f"u{index}", model).faults.is_dead = index < 10
+    await site.start(model)
+    await trio.sleep(30)  # by then it is known who answers
+    for unit in site.units:
+        assert site.command(0, unit.id, urgent=True) is None
+    await trio.sleep(0.5)
+    assert [len(device.writes) for device in site.devices.values()] == [0] * 10 + [1] * 10
+
+
+async def test_machines_that_are_silent_do_not_hold_up_the_sweep_of_the_others(autojump_clock, site, model, monkeypatch):
+    monkeypatch.setattr(fleet, "SWEEP_IN_FLIGHT", 2)
+    for index in range(30):
+        site.add(f"u{index}", model).faults.is_dead = index < 20
+    await site.start(model)
+    await trio.sleep(60)
+    for _ in range(60):
+        await trio.sleep(1)
+        ages_s = [view.reading_age_s for view in site.fleet.views(trio.current_time())[20:]]
+        assert max(age_s for age_s in ages_s if age_s is not None) < 17
+
+
+def test_enough_descriptors_are_kept_back_for_all_that_is_in_flight():
+    assert descriptors.UNITS_IN_FLIGHT == 2 * (fleet.SWEEP_IN_FLIGHT + fleet.BROADCAST_IN_FLIGHT)
 
 
 async def test_the_command_rate_holds_for_the_whole_fleet(autojump_clock, site, model):
