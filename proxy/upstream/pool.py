@@ -6,21 +6,19 @@ whom: see work/.
 """
 
 import os
-import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import reduce
 from operator import and_
 
-import structlog
 import trio
 
 from proxy.config import Pool as PoolConfig
-from proxy.errors import PoolError
 from proxy.events import EventLog
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
-from proxy.upstream.session import PoolSession, Redirect, Resume, SessionEvents, host_and_port, is_v2
+from proxy.upstream.reconnect import again_and_again
+from proxy.upstream.session import PoolSession, Resume, SessionEvents, SessionParts, is_v2
 from proxy.upstream.v1 import V1Session
 from proxy.upstream.v2 import V2Session
 from proxy.upstream.v2_link import V2Link
@@ -30,13 +28,6 @@ from proxy.work.health import Health, Observation, judge
 from proxy.work.jobs import ForwardedShare, UpstreamJob, UpstreamSession
 from proxy.work.load import Load
 
-log = structlog.get_logger()
-
-BACKOFF_FIRST_S = 0.5
-BACKOFF_LIMIT_S = 30.0
-# A connection that lived this long was good: the next back-off starts small again. Longer than a pool needs to greet us and
-# throw us out, shorter than between two restarts of a pool that is being repaired.
-GOOD_LIFE_S = 10.0
 MAX_SLOTS = 2_000
 # A slot without units is closed after this.
 SPARE_SLOT_S = 120.0
@@ -276,55 +267,15 @@ class Pool:
             finally:
                 resume = session.to_resume() or resume
 
-        await self._again_and_again(serve, lambda reason: self._failed(slot, reason))
+        await again_and_again(lambda: self.config, serve, lambda reason: self._failed(slot, reason), self._clock)
 
     async def _keep_link(self, link: V2Link) -> None:
-        await self._again_and_again(link.run, self._link_failed)
-
-    async def _again_and_again(self, serve: Callable[[str, int], Awaitable[None]], failed: Callable[[str], None]) -> None:
-        """Run `serve` with the pool's address, or where the pool redirects to, each time it fails."""
-        backoff_s = BACKOFF_FIRST_S
-        host, port = host_and_port(self.config.url)
-        while True:
-            begun_s = self._clock()
-            wait_s = None
-            try:
-                await serve(host, port)
-            except Redirect as redirect:
-                host, port, wait_s = redirect.host, redirect.port, max(redirect.wait_s, 1.0)
-                failed(f"redirected {redirect}")
-            except PoolError as error:
-                host, port = host_and_port(self.config.url)
-                failed(str(error))
-            except Exception:
-                # A bug of ours costs this connection, never the site.
-                log.exception("pool.bug", pool=self.name)
-                failed("internal error")
-            if self._clock() - begun_s > GOOD_LIFE_S:
-                backoff_s = BACKOFF_FIRST_S
-            # Jitter, so that a pool that comes back is not met by everybody in the same second.
-            await trio.sleep(wait_s if wait_s is not None else backoff_s * random.uniform(0.75, 1.25))
-            backoff_s = min(2 * backoff_s, BACKOFF_LIMIT_S)
+        await again_and_again(lambda: self.config, link.run, self._link_failed, self._clock)
 
     def _make_session(self, slot: Slot, resume: Resume | None) -> PoolSession:
         self._sessions_made += 1
-        if self._link is not None:
-            return V2Session(
-                self.config,
-                link=self._link,
-                session_id=self._sessions_made,
-                user=slot.user,
-                geometry=self._geometry,
-                pending=slot.pending,
-                hooks=self._hooks,
-                events=self._events,
-                clock=self._clock,
-                wall_clock=self._wall_clock,
-                resume=resume,
-                load=self._loads()[1],
-            )
-        return V1Session(
-            self.config,
+        parts = SessionParts(
+            config=self.config,
             session_id=self._sessions_made,
             user=slot.user,
             geometry=self._geometry,
@@ -335,6 +286,7 @@ class Pool:
             wall_clock=self._wall_clock,
             resume=resume,
         )
+        return V1Session(parts) if self._link is None else V2Session(parts, link=self._link, load=self._loads()[1])
 
     def _on_ready(self, session: PoolSession) -> None:
         self.failure = None

@@ -2,21 +2,24 @@
 for all of them. It opens nothing and speaks no protocol: see v1 and v2.
 """
 
+import abc
 import ssl
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
-import trio
+import structlog
 
-from protocol.errors import RemoteProtocolError
 from protocol.v2.keys import parse_pool_url
+from proxy.config import Pool as PoolConfig
 from proxy.errors import PoolError
-from proxy.work.jobs import UpstreamJob, UpstreamSession, is_same_work
+from proxy.events import EventLog
+from proxy.upstream.pending import PendingShares
+from proxy.work.geometry import Geometry
+from proxy.work.jobs import ForwardedShare, UpstreamJob, is_same_work
+
+log = structlog.get_logger()
 
 USER_AGENT = "thermostratum/0.1"
-# Some 30,000 shares: what a burst of all units makes between two turns of the loop, never what a pool that does not read leaves.
-MAX_UNSENT_BYTES = 4 * 1_048_576
 # Common pools accept a header time up to 7,000 s after the job's.
 MAX_NTIME_ROLL_S = 7_000
 # Bitcoin's own bound for the future is 2 h; a job further off than this is a lie, or our clock is wrong.
@@ -24,9 +27,6 @@ MAX_NTIME_SKEW_S = 7_200
 MAX_BAD_IN_A_ROW = 10
 MAX_JOBS_REMEMBERED = 64
 MAX_REDIRECT_WAIT_S = 60.0
-
-# What a pool, a network or a firewall in between can cause. Everything else is our bug and must be seen as one.
-EXPECTED = (PoolError, RemoteProtocolError, OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Redirect(PoolError):
@@ -47,42 +47,119 @@ class Resume(msgspec.Struct, frozen=True):
     jobs: dict[str, UpstreamJob]
 
 
-class PoolSession(UpstreamSession, Protocol):
-    """A session as its pool sees it: made for one connection or channel, never reused."""
-
-    version_mask: int
-    extranonce1: bytes | None
-    extranonce2_size: int | None
-    job_times_s: list[float]
-    bad_messages: int
-    ready_since_s: float | None
-
-    async def run(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Serve until it breaks. Raises PoolError with the reason, or Redirect."""
-        ...
-
-    def job_age_s(self, now_s: float) -> float | None:
-        """Seconds since the last job; None before the first."""
-        ...
-
-    def to_resume(self) -> Resume | None:
-        """For the next session of this slot; None where there is nothing to go on from."""
-        ...
-
-
 class SessionEvents:
     """What a session tells its pool: each a plain call."""
 
     def __init__(
         self,
         *,
-        ready: Callable[[PoolSession], None],
+        ready: Callable[["PoolSession"], None],
         job: Callable[[UpstreamJob], None],
         message: Callable[[str], None],
     ) -> None:
         self.ready = ready
         self.job = job
         self.message = message
+
+
+class SessionParts(msgspec.Struct, frozen=True):
+    """What a pool gives each of its sessions, whatever it speaks. clock: monotonic seconds."""
+
+    config: PoolConfig
+    session_id: int
+    user: str
+    geometry: Geometry
+    pending: PendingShares
+    hooks: SessionEvents
+    events: EventLog
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    resume: Resume | None
+
+
+class BadMessages:
+    """Messages of one pool that cannot be used. Some happen; too many in a row end the connection."""
+
+    __slots__ = ("_in_a_row", "_pool")
+
+    def __init__(self, pool: str) -> None:
+        self._pool = pool
+        self._in_a_row = 0
+
+    def forgive(self) -> None:
+        """A good one came, or a new connection."""
+        self._in_a_row = 0
+
+    def refuse(self, method: str, reason: str) -> None:
+        """One more. Raises PoolError when it is one too many."""
+        self._in_a_row += 1
+        log.warning("pool.message_refused", pool=self._pool, method=method, reason=reason)
+        if self._in_a_row >= MAX_BAD_IN_A_ROW:
+            raise PoolError(f"{MAX_BAD_IN_A_ROW} unusable messages in a row, the last: {method}: {reason}")
+
+
+class PoolSession(abc.ABC):
+    """An `UpstreamSession`: made for one connection or channel, never reused. What V1 and V2 have in common."""
+
+    def __init__(self, parts: SessionParts) -> None:
+        self.pool = parts.config.name
+        self.session_id = parts.session_id
+        self.current: UpstreamJob | None = None
+        self.difficulty = 1.0
+        self.version_mask = 0
+        self.extranonce1: bytes | None = None
+        self.extranonce2_size: int | None = None
+        self.job_times_s: list[float] = []
+        self.ready_since_s: float | None = None
+        self._config = parts.config
+        self._user = parts.user
+        self._geometry = parts.geometry
+        self._pending = parts.pending
+        self._hooks = parts.hooks
+        self._events = parts.events
+        self._clock = parts.clock
+        self._wall_clock = parts.wall_clock
+        self._resume = parts.resume
+        self._bad = BadMessages(parts.config.name)
+        self._epoch = 0
+        self._jobs: dict[str, UpstreamJob] = {}
+
+    @property
+    def is_alive(self) -> bool:
+        """The handshake is done, or the channel open, and nothing has broken."""
+        return self.ready_since_s is not None
+
+    def job_age_s(self, now_s: float) -> float | None:
+        """Seconds since the last job; None before the first."""
+        return now_s - self.job_times_s[-1] if self.job_times_s else None
+
+    @abc.abstractmethod
+    async def run(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Serve until it breaks. Raises PoolError with the reason, or Redirect."""
+
+    @abc.abstractmethod
+    def submit(self, share: ForwardedShare) -> bool:
+        """See UpstreamSession."""
+
+    @abc.abstractmethod
+    def to_resume(self) -> Resume | None:
+        """For the next session of this slot; None where there is nothing to go on from."""
+
+    def _is_believable(self, method: str, ntime: int) -> bool:
+        """Whether a job may be of this time. One that may not is a bad message; see BadMessages."""
+        complaint = complain_of_ntime(ntime, self._wall_clock())
+        if complaint is not None:
+            self._bad.refuse(method, complaint)
+            return False
+        self._bad.forgive()
+        return True
+
+    def _take_job(self, upstream: UpstreamJob) -> None:
+        """Work on this from now on."""
+        remember(self._jobs, upstream)
+        self.current = upstream
+        self.job_times_s = [*self.job_times_s[-20:], upstream.arrived_s]
+        self._hooks.job(upstream)
 
 
 def is_v2(url: str) -> bool:
@@ -125,20 +202,3 @@ def remember(jobs: dict[str, UpstreamJob], upstream: UpstreamJob) -> None:
     jobs[upstream.upstream_id] = upstream
     while len(jobs) > MAX_JOBS_REMEMBERED:
         jobs.pop(next(iter(jobs))).retired = True
-
-
-def as_pool_error(error: Exception) -> PoolError:
-    """Any of EXPECTED, in words for the operator."""
-    if isinstance(error, PoolError):
-        return error
-    if isinstance(error, RemoteProtocolError):
-        return PoolError(f"the pool broke the protocol: {error.reason}")
-    return PoolError(f"connection lost: {innermost(error) or type(error).__name__}")
-
-
-def innermost(error: BaseException) -> str:
-    """What the operator can act on: of several addresses tried, the last one's reason, not that all failed."""
-    cause = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[-1]
-    return str(cause)

@@ -7,102 +7,49 @@ encoded and given an id of ours before a unit sees it. A job that fails is refus
 
 import math
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
-import structlog
 import trio
 
 from protocol.bitcoin.target import target_from_difficulty, target_from_nbits
 from protocol.mining.job import Job
 from protocol.v1 import messages
 from protocol.v1.client import ClientConnection
-from proxy.config import Pool as PoolConfig
 from proxy.errors import PoolError
-from proxy.events import EventLog
-from proxy.upstream.pending import PendingShares
 from proxy.upstream.session import (
-    EXPECTED,
-    MAX_BAD_IN_A_ROW,
     MAX_NTIME_ROLL_S,
     MAX_REDIRECT_WAIT_S,
-    MAX_UNSENT_BYTES,
     USER_AGENT,
+    PoolSession,
     Redirect,
     Resume,
-    SessionEvents,
-    as_pool_error,
-    complain_of_ntime,
+    SessionParts,
     host_and_port,
-    innermost,
-    remember,
 )
-from proxy.work.geometry import Fit, Geometry, explain_misfit, fit
+from proxy.upstream.stream import Outbox, close, connect, first_failure
+from proxy.work.geometry import Fit, explain_misfit, fit
 from proxy.work.jobs import ForwardedShare, UpstreamJob
-
-log = structlog.get_logger()
 
 # The pool may think about configure for so long before we go on without it.
 CONFIGURE_GRACE_S = 3.0
 
 
-class V1Session:
-    """An `UpstreamSession`. Made for one connection, never reused."""
+class V1Session(PoolSession):
+    """Made for one connection."""
 
-    def __init__(
-        self,
-        config: PoolConfig,
-        *,
-        session_id: int,
-        user: str,
-        geometry: Geometry,
-        pending: PendingShares,
-        hooks: SessionEvents,
-        events: EventLog,
-        clock: Callable[[], float],
-        wall_clock: Callable[[], float],
-        resume: Resume | None,
-    ) -> None:
-        self.pool = config.name
-        self.session_id = session_id
-        self.current: UpstreamJob | None = None
-        self.difficulty = 1.0
-        self.version_mask = 0
-        self.extranonce1: bytes | None = None
-        self.extranonce2_size: int | None = None
+    def __init__(self, parts: SessionParts) -> None:
+        super().__init__(parts)
         self.pool_session_id: str | None = None
-        self.job_times_s: list[float] = []
-        self.bad_messages = 0
-        self.ready_since_s: float | None = None
-        self._config = config
-        self._user = user
-        self._geometry = geometry
-        self._pending = pending
-        self._hooks = hooks
-        self._events = events
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._resume = resume
         self._protocol = ClientConnection()
         self._fit: Fit | None = None
-        self._epoch = 0
-        # A pool that resumes the session gives the work that units are on: see _remember.
-        self._jobs: dict[str, UpstreamJob] = dict(resume.jobs) if resume is not None else {}
+        if parts.resume is not None:
+            # A pool that resumes the session gives the work that units are on: see `remember`.
+            self._jobs = dict(parts.resume.jobs)
         self._waiting_job: messages.JobReceived | None = None
         self._authorized = False
         self._configured = False
-        self._out = bytearray()
-        self._wake = trio.Event()
-        self._bad_in_a_row = 0
-
-    @property
-    def is_alive(self) -> bool:
-        """Handshake done and not broken."""
-        return self.ready_since_s is not None
-
-    def job_age_s(self, now_s: float) -> float | None:
-        """Seconds since the last job; None before the first."""
-        return now_s - self.job_times_s[-1] if self.job_times_s else None
+        self._outbox = Outbox()
 
     def to_resume(self) -> Resume | None:
         """For the next connection of this slot; None where the pool told us nothing worth asking for again."""
@@ -116,7 +63,7 @@ class V1Session:
             if share.block:
                 self._pending.keep(share, self._clock())
             return share.block
-        if not share.block and (len(self._out) >= MAX_UNSENT_BYTES or self._pending.is_full):
+        if not share.block and (not self._outbox.has_room or self._pending.is_full):
             return False
         self._send_share(share, resent=False)
         return True
@@ -126,47 +73,20 @@ class V1Session:
             self._user, share.upstream_job, share.extranonce2, share.ntime, share.nonce, share.version_bits
         )
         self._pending.sent(request_id, share, self._clock(), resent=resent)
-        self._send(line)
+        self._outbox.put(line)
 
     # -- life
 
     async def run(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Connect and serve until it breaks. Raises PoolError with the reason, or Redirect."""
-        stream = await self._connect(host, port, tls)
-        failures: list[Exception] = []
-
-        async def until_it_breaks(half: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
-            try:
-                await half(stream)
-            except EXPECTED as error:
-                failures.append(error)
-            nursery.cancel_scope.cancel()
-
+        stream = await connect(self._config, host, port, tls)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(until_it_breaks, self._write)
-                nursery.start_soon(until_it_breaks, self._read)
+            error = await first_failure(stream, self._write, self._read)
         finally:
             self.ready_since_s = None
             self._pending.connection_lost(self._clock())
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await trio.aclose_forcefully(stream)
-        raise as_pool_error(failures[0])
-
-    async def _connect(self, host: str, port: int, tls: ssl.SSLContext | None) -> trio.abc.Stream:
-        try:
-            with trio.fail_after(self._config.connect_timeout_s):
-                stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
-                if tls is not None:
-                    name = self._config.tls_server_name or host
-                    secure = trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True)
-                    await secure.do_handshake()
-                    stream = secure
-        except trio.TooSlowError:
-            raise PoolError(f"no connection within {self._config.connect_timeout_s:g} s") from None
-        except (OSError, trio.BrokenResourceError) as error:
-            raise PoolError(f"cannot connect: {innermost(error)}") from error
-        return stream
+            await close(stream)
+        raise error
 
     async def _read(self, stream: trio.abc.Stream) -> None:
         self.greet()
@@ -184,8 +104,8 @@ class V1Session:
     def greet(self) -> None:
         """Begin the handshake."""
         resume_id = self._resume.session_id if self._resume is not None else None
-        self._send(self._protocol.configure(int(self._config.version_mask, 16)))
-        self._send(self._protocol.subscribe(USER_AGENT, resume_id))
+        self._outbox.put(self._protocol.configure(int(self._config.version_mask, 16)))
+        self._outbox.put(self._protocol.subscribe(USER_AGENT, resume_id))
 
     def receive(self, data: bytes | bytearray) -> None:
         """Work on what the pool sent. Raises PoolError, Redirect or RemoteProtocolError when the connection is of no more use."""
@@ -213,19 +133,7 @@ class V1Session:
             raise PoolError(f"{step} not answered within {self._config.answer_timeout_s:g} s")
 
     async def _write(self, stream: trio.abc.Stream) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            data = bytes(self._out)
-            self._out.clear()
-            with trio.move_on_after(self._config.answer_timeout_s) as scope:
-                await stream.send_all(data)
-            if scope.cancelled_caught:
-                raise PoolError(f"the pool took no bytes for {self._config.answer_timeout_s:g} s")
-
-    def _send(self, line: bytes) -> None:
-        self._out += line
-        self._wake.set()
+        await self._outbox.write(stream, self._config.answer_timeout_s)
 
     def _complete(self) -> None:
         """Everything answered: shares in doubt go out again if the coordinates are the same, then the first job may flow."""
@@ -253,10 +161,10 @@ class V1Session:
     def _on_subscribed(self, event: messages.Subscribed) -> None:
         self._set_extranonce(event.extranonce1, event.extranonce2_size)
         self.pool_session_id = event.session_id
-        self._send(self._protocol.extranonce_subscribe())
-        self._send(self._protocol.authorize(self._user, self._config.password))
+        self._outbox.put(self._protocol.extranonce_subscribe())
+        self._outbox.put(self._protocol.authorize(self._user, self._config.password))
         if self._config.suggest_difficulty is not None:
-            self._send(self._protocol.suggest_difficulty(self._config.suggest_difficulty))
+            self._outbox.put(self._protocol.suggest_difficulty(self._config.suggest_difficulty))
 
     def _on_subscribe_refused(self, event: messages.SubscribeRefused) -> None:
         raise PoolError(f"subscribe refused: {event.reason}")
@@ -288,14 +196,8 @@ class V1Session:
         if not self.is_alive:
             self._waiting_job = event
             return
-        complaint = complain_of_ntime(event.ntime, self._wall_clock())
-        if complaint is not None:
-            self._refuse("mining.notify", complaint)
-            return
-        self._bad_in_a_row = 0
-        upstream = self._upstream_job(event)
-        self._remember(upstream)
-        self._hooks.job(upstream)
+        if self._is_believable("mining.notify", event.ntime):
+            self._take_job(self._upstream_job(event))
 
     def _upstream_job(self, event: messages.JobReceived) -> UpstreamJob:
         assert self._fit is not None
@@ -320,14 +222,8 @@ class V1Session:
         )
         return UpstreamJob(job, self, event.job_id, self._fit, difficulty=self.difficulty, epoch=self._epoch, arrived_s=now_s)
 
-    def _remember(self, upstream: UpstreamJob) -> None:
-        remember(self._jobs, upstream)
-        self.current = upstream
-        self.job_times_s = [*self.job_times_s[-20:], upstream.arrived_s]
-
     def _on_answer(self, event: messages.SubmitAnswered) -> None:
-        if not self._pending.answer(event.request_id, event.accepted, event.code, event.reason, self._clock()):
-            self.bad_messages += 1
+        self._pending.answer(event.request_id, event.accepted, event.code, event.reason, self._clock())
 
     def _on_reconnect(self, event: messages.ReconnectAsked) -> None:
         own_host, own_port = host_and_port(self._config.url)
@@ -349,30 +245,21 @@ class V1Session:
         self._hooks.message(event.text)
 
     def _on_version_asked(self, event: messages.VersionAsked) -> None:
-        self._send(self._protocol.version(event.id, USER_AGENT))
+        self._outbox.put(self._protocol.version(event.id, USER_AGENT))
 
     def _on_ping(self, event: messages.PingAsked) -> None:
-        self._send(self._protocol.pong(event.id))
+        self._outbox.put(self._protocol.pong(event.id))
 
     def _on_unknown(self, event: messages.UnknownAsked) -> None:
-        self._send(self._protocol.unknown(event.id))
+        self._outbox.put(self._protocol.unknown(event.id))
 
     def _on_refused(self, event: messages.Refused) -> None:
-        if event.method == "answer":
-            # Some pools answer twice. It changes nothing, and a session that works is not given up for it.
-            self.bad_messages += 1
-        else:
-            self._refuse(event.method, event.reason)
+        # Some pools answer twice. It changes nothing, and a session that works is not given up for it.
+        if event.method != "answer":
+            self._bad.refuse(event.method, event.reason)
 
     def _on_plain_answer(self, event: messages.Answer) -> None:
         """extranonce.subscribe and suggest_difficulty: nothing depends on the answer."""
-
-    def _refuse(self, method: str, reason: str) -> None:
-        self.bad_messages += 1
-        self._bad_in_a_row += 1
-        log.warning("pool.message_refused", pool=self.pool, method=method, reason=reason)
-        if self._bad_in_a_row >= MAX_BAD_IN_A_ROW:
-            raise PoolError(f"{MAX_BAD_IN_A_ROW} unusable messages in a row, the last: {method}: {reason}")
 
 
 # Any: each handler takes exactly the event type it is listed under.

@@ -6,7 +6,6 @@ trusted: what it sends was validated in protocol/v2 and is checked here against 
 """
 
 import ssl
-from collections.abc import Callable
 
 import structlog
 import trio
@@ -15,78 +14,31 @@ from protocol.bitcoin.target import difficulty_from_target, target_from_difficul
 from protocol.translate import error_number, is_sum_right, job_from_v2, v2_mask
 from protocol.v2 import client_events as v2
 from protocol.v2.text import printable
-from proxy.config import Pool as PoolConfig
 from proxy.errors import PoolError
-from proxy.events import EventLog
-from proxy.upstream.pending import Batch, PendingShares
-from proxy.upstream.session import MAX_BAD_IN_A_ROW, MAX_NTIME_ROLL_S, Resume, SessionEvents, complain_of_ntime, remember
+from proxy.upstream.pending import Batch
+from proxy.upstream.session import MAX_NTIME_ROLL_S, PoolSession, Resume, SessionParts
 from proxy.upstream.v2_link import ChannelEvent, V2Link
-from proxy.work.geometry import Fit, Geometry, explain_misfit, fit
+from proxy.work.geometry import Fit, explain_misfit, fit
 from proxy.work.jobs import ForwardedShare, UpstreamJob
 from proxy.work.load import Load
 
 log = structlog.get_logger()
 
 
-class V2Session:
-    """An `UpstreamSession`: a channel of a link. Made for one channel, never reused."""
+class V2Session(PoolSession):
+    """A channel of a link."""
 
-    def __init__(
-        self,
-        config: PoolConfig,
-        *,
-        link: V2Link,
-        session_id: int,
-        user: str,
-        geometry: Geometry,
-        pending: PendingShares,
-        hooks: SessionEvents,
-        events: EventLog,
-        clock: Callable[[], float],
-        wall_clock: Callable[[], float],
-        resume: Resume | None,
-        load: Load,
-    ) -> None:
+    def __init__(self, parts: SessionParts, *, link: V2Link, load: Load) -> None:
         """load: what is expected of the units that will work here."""
-        self.pool = config.name
-        self.session_id = session_id
-        self.current: UpstreamJob | None = None
-        self.difficulty = 1.0
-        self.version_mask = 0
-        self.extranonce1: bytes | None = None
-        self.extranonce2_size: int | None = None
-        self.job_times_s: list[float] = []
-        self.bad_messages = 0
-        self.ready_since_s: float | None = None
-        self._config = config
+        super().__init__(parts)
         self._link = link
-        self._user = user
-        self._geometry = geometry
-        self._pending = pending
-        self._hooks = hooks
-        self._events = events
-        self._clock = clock
-        self._wall_clock = wall_clock
-        self._resume = resume
         self._told = load
         self._channel_id: int | None = None
-        self._epoch = 0
-        self._jobs: dict[str, UpstreamJob] = {}
         self._workless_since_s: float | None = None
-        self._bad_in_a_row = 0
         self._is_mismatch_told = False
         self._opened = trio.Event()
         self._ended = trio.Event()
         self._end: PoolError | None = None
-
-    @property
-    def is_alive(self) -> bool:
-        """The channel is open."""
-        return self.ready_since_s is not None
-
-    def job_age_s(self, now_s: float) -> float | None:
-        """Seconds since the last job; None before the first."""
-        return now_s - self.job_times_s[-1] if self.job_times_s else None
 
     def to_resume(self) -> Resume | None:
         """The coordinates and jobs of this channel: a pool may give the next one the same."""
@@ -197,22 +149,14 @@ class V2Session:
             case v2.UpdateRefused():
                 log.warning("pool.update_refused", pool=self.pool, reason=printable(event.code))
             case v2.Refused():
-                self._refuse(event.message, event.reason)
+                self._bad.refuse(event.message, event.reason)
             case _:
                 raise AssertionError(f"{type(event).__name__} is the link's")
 
     def _on_job(self, event: v2.JobReceived) -> None:
-        complaint = complain_of_ntime(event.min_ntime, self._wall_clock())
-        if complaint is not None:
-            self._refuse("job", complaint)
-            return
-        self._bad_in_a_row = 0
-        self._workless_since_s = None
-        upstream = self._upstream_job(event)
-        remember(self._jobs, upstream)
-        self.current = upstream
-        self.job_times_s = [*self.job_times_s[-20:], upstream.arrived_s]
-        self._hooks.job(upstream)
+        if self._is_believable("job", event.min_ntime):
+            self._workless_since_s = None
+            self._take_job(self._upstream_job(event))
 
     def _upstream_job(self, event: v2.JobReceived) -> UpstreamJob:
         if event.clean or self.current is None:
@@ -271,12 +215,4 @@ class V2Session:
 
     def _on_share_refused(self, event: v2.ShareRefused) -> None:
         reason = printable(event.code) or None
-        if not self._pending.answer(event.sequence, False, error_number(event.code), reason, self._clock()):
-            self.bad_messages += 1
-
-    def _refuse(self, message: str, reason: str) -> None:
-        self.bad_messages += 1
-        self._bad_in_a_row += 1
-        log.warning("pool.message_refused", pool=self.pool, method=message, reason=reason)
-        if self._bad_in_a_row >= MAX_BAD_IN_A_ROW:
-            raise PoolError(f"{MAX_BAD_IN_A_ROW} unusable messages in a row, the last: {message}: {reason}")
+        self._pending.answer(event.sequence, False, error_number(event.code), reason, self._clock())

@@ -5,7 +5,7 @@ goes to its session (v2.py); what a session sends is sealed at once, in the orde
 """
 
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -15,7 +15,7 @@ from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.v2 import client_events as v2
 from protocol.v2.client import ClientConnection
 from protocol.v2.codec import max_payload
-from protocol.v2.constants import EXTENSION_NEGOTIATION, REQUIRES_VERSION_ROLLING
+from protocol.v2.constants import REQUIRES_VERSION_ROLLING
 from protocol.v2.keys import Rng, parse_pool_url
 from protocol.v2.noise import SECOND_MESSAGE_SIZE, Initiator
 from protocol.v2.text import printable
@@ -23,27 +23,11 @@ from protocol.v2.transport import NoiseTransport
 from proxy.config import Pool as PoolConfig
 from proxy.errors import PoolError
 from proxy.events import EventLog
-from proxy.upstream.session import (
-    EXPECTED,
-    MAX_BAD_IN_A_ROW,
-    MAX_UNSENT_BYTES,
-    USER_AGENT,
-    Redirect,
-    as_pool_error,
-    host_and_port,
-    innermost,
-)
+from proxy.upstream.session import USER_AGENT, BadMessages, Redirect, host_and_port
+from proxy.upstream.stream import Outbox, as_pool_error, close, connect, first_failure
+from proxy.upstream.v2_extensions import ExtensionWishes, silence_s
 
 log = structlog.get_logger()
-
-# A server without extension 0x0001 says nothing when asked. The specification: wait twice the time of connecting, try again on a
-# new connection, and after five of them go without.
-SILENCE_FACTOR = 2.0
-MIN_SILENCE_S = 1.0
-MAX_SILENCES = 5
-# What the server may ask us to ask for; all that we know.
-KNOWN_EXTENSIONS = frozenset({1, 2})
-
 
 ChannelEvent = (
     v2.JobReceived
@@ -110,7 +94,6 @@ class V2Link:
         rng: Rng,
     ) -> None:
         self.protocol = ClientConnection()
-        self.bad_messages = 0
         self._config = config
         self._authority_x = parse_pool_url(config.url).authority_key
         self._events = events
@@ -122,16 +105,14 @@ class V2Link:
         self._initiator: Initiator | None = None
         self._handshake = bytearray()
         self._transport: NoiseTransport | None = None
-        self._out = bytearray()
-        self._wake = trio.Event()
+        self._outbox = Outbox()
         self._deadline_s = 0.0
         self._connect_s = 0.0
         self._opening: dict[int, LinkUser] = {}
         self._users: dict[int, LinkUser] = {}
-        self._bad_in_a_row = 0
-        self._silences = 0
+        self._bad = BadMessages(config.name)
+        self._wishes = ExtensionWishes(config.request_extensions)
         self._asks_rolling = int(config.version_mask, 16) != 0
-        self._told_extensions: frozenset[int] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -146,7 +127,7 @@ class V2Link:
     @property
     def has_room(self) -> bool:
         """The pool reads what it is sent."""
-        return len(self._out) < MAX_UNSENT_BYTES
+        return self._outbox.has_room
 
     async def wait_up(self) -> None:
         """Until channels may be opened."""
@@ -171,8 +152,7 @@ class V2Link:
     def send(self, frame: bytes) -> None:
         """Seal and queue one frame."""
         assert self._transport is not None, "nobody sends before the handshake is done"
-        self._out += self._transport.seal(frame)
-        self._wake.set()
+        self._outbox.put(self._transport.seal(frame))
 
     # -- life
 
@@ -186,35 +166,15 @@ class V2Link:
 
     async def _run_once(self, host: str, port: int) -> None:
         begun_s = self._clock()
-        stream = await self._connect(host, port)
-        failures: list[Exception] = []
-
-        async def until_it_breaks(half: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
-            try:
-                await half(stream)
-            except EXPECTED as error:
-                failures.append(error)
-            nursery.cancel_scope.cancel()
-
+        stream = await connect(self._config, host, port)
+        error = PoolError("stopped")
         try:
             self.begin(host, port, self._clock() - begun_s)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(until_it_breaks, self._write)
-                nursery.start_soon(until_it_breaks, self._read)
+            error = await first_failure(stream, self._write, self._read)
         finally:
-            self.down(as_pool_error(failures[0]) if failures else PoolError("stopped"))
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await trio.aclose_forcefully(stream)
-        raise as_pool_error(failures[0])
-
-    async def _connect(self, host: str, port: int) -> trio.abc.Stream:
-        try:
-            with trio.fail_after(self._config.connect_timeout_s):
-                return await trio.open_tcp_stream(host, port)
-        except trio.TooSlowError:
-            raise PoolError(f"no connection within {self._config.connect_timeout_s:g} s") from None
-        except OSError as error:
-            raise PoolError(f"cannot connect: {innermost(error)}") from error
+            self.down(error)
+            await close(stream)
+        raise error
 
     async def _read(self, stream: trio.abc.Stream) -> None:
         while True:
@@ -228,20 +188,11 @@ class V2Link:
             self.receive(data)
 
     async def _write(self, stream: trio.abc.Stream) -> None:
-        while True:
-            await self._wake.wait()
-            data = self.take_out()
-            with trio.move_on_after(self._config.answer_timeout_s) as scope:
-                await stream.send_all(data)
-            if scope.cancelled_caught:
-                raise PoolError(f"the pool took no bytes for {self._config.answer_timeout_s:g} s")
+        await self._outbox.write(stream, self._config.answer_timeout_s)
 
     def take_out(self) -> bytes:
         """Everything that waits to be sent."""
-        self._wake = trio.Event()
-        data = bytes(self._out)
-        self._out.clear()
-        return data
+        return self._outbox.take()
 
     def begin(self, host: str, port: int, connect_s: float) -> None:
         """A new connection: begin the handshake. connect_s: how long connecting took."""
@@ -251,15 +202,15 @@ class V2Link:
         self.protocol = ClientConnection()
         self._transport = None
         self._handshake = bytearray()
-        self._bad_in_a_row = 0
+        self._bad.forgive()
         self._initiator = Initiator(
             self._authority_x,
             self._rng,
             certificate_versions=frozenset(self._config.certificate_versions),
             allow_unauthenticated=self._config.allow_unauthenticated,
         )
-        self._out = bytearray(self._initiator.first_message())
-        self._wake.set()
+        self._outbox = Outbox()
+        self._outbox.put(self._initiator.first_message())
 
     def down(self, error: PoolError) -> None:
         """The connection is gone: so are all channels."""
@@ -310,8 +261,7 @@ class V2Link:
         if self._clock() < self._deadline_s:
             return
         if self._phase is Phase.EXTENSIONS:
-            self._silences += 1
-            raise Again(f"the request for extensions was not answered ({self._silences} of {MAX_SILENCES} times)")
+            raise Again(f"the request for extensions was not answered ({self._wishes.count_silence()})")
         raise PoolError(f"{self._phase.value} not answered in time")
 
     # -- the handshakes
@@ -339,50 +289,32 @@ class V2Link:
         self.send(self.protocol.setup(host, port, flags=flags, firmware=USER_AGENT))
         return rest
 
-    def _on_set_up(self) -> None:
-        asked = self._config.request_extensions
-        wanted = [extension for extension in asked if extension != EXTENSION_NEGOTIATION]
-        if EXTENSION_NEGOTIATION not in asked or not wanted or self._silences >= MAX_SILENCES:
+    def _ask_extensions(self, wanted: list[int]) -> None:
+        if not wanted:
             self._on_extensions(frozenset())
             return
-        self._ask_extensions(wanted)
-
-    def _ask_extensions(self, wanted: list[int]) -> None:
-        self._enter(Phase.EXTENSIONS, max(SILENCE_FACTOR * self._connect_s, MIN_SILENCE_S))
+        self._enter(Phase.EXTENSIONS, silence_s(self._connect_s))
         self.send(self.protocol.request_extensions(wanted))
 
     def _on_extensions(self, agreed: frozenset[int]) -> None:
-        if agreed != self._told_extensions:
-            self._told_extensions = agreed
-            self._events.publish(
-                "pool.extensions", pool=self._config.name, agreed=", ".join(f"{each:#06x}" for each in sorted(agreed)) or "none"
-            )
+        news = self._wishes.news(agreed)
+        if news is not None:
+            self._events.publish("pool.extensions", pool=self._config.name, agreed=news)
         self._enter(Phase.UP, 0.0)
         self._up.set()
-
-    def _on_extensions_refused(self, event: v2.ExtensionsRefused) -> None:
-        required = frozenset(event.required)
-        if not required:
-            self._on_extensions(frozenset())
-        elif required <= KNOWN_EXTENSIONS and not required & frozenset(event.unsupported):
-            # Hangs up unless asked for exactly these; a second refusal finds nothing more to ask for.
-            self._ask_extensions(sorted(required))
-        else:
-            names = ", ".join(f"{each:#06x}" for each in sorted(required))
-            raise PoolError(f"the pool requires extensions {names}, which are not all known here")
 
     # -- events
 
     def _on_event(self, event: v2.ClientEvent) -> None:
         match event:
             case v2.SetUp():
-                self._on_set_up()
+                self._ask_extensions(self._wishes.wanted)
             case v2.SetupRefused():
                 self._on_setup_refused(event)
             case v2.ExtensionsAgreed():
                 self._on_extensions(event.extensions)
             case v2.ExtensionsRefused():
-                self._on_extensions_refused(event)
+                self._ask_extensions(self._wishes.after_refusal(event.required, event.unsupported))
             case v2.ReconnectAsked():
                 self._on_reconnect(event)
             case v2.Ignored():
@@ -390,7 +322,7 @@ class V2Link:
             case v2.ChannelOpened() | v2.ChannelRefused():
                 self._on_open_answered(event)
             case v2.Refused(channel_id=None):
-                self._refuse(event)
+                self._bad.refuse(event.message, event.reason)
             case _:
                 self._on_channel_event(event)
 
@@ -421,7 +353,7 @@ class V2Link:
             del self._users[channel_id]
             user.end(PoolError(f"the pool closed the channel: {printable(event.code) or 'no reason given'}"))
             return
-        self._bad_in_a_row = 0
+        self._bad.forgive()
         self._tell(user, channel_id, lambda: user.on_event(event))
 
     def _tell(self, user: LinkUser, channel_id: int, tell: Callable[[], None]) -> None:
@@ -453,10 +385,3 @@ class V2Link:
             )
             return
         raise Redirect(host, port, 0.0)
-
-    def _refuse(self, event: v2.Refused) -> None:
-        self.bad_messages += 1
-        self._bad_in_a_row += 1
-        log.warning("pool.message_refused", pool=self._config.name, method=event.message, reason=event.reason)
-        if self._bad_in_a_row >= MAX_BAD_IN_A_ROW:
-            raise PoolError(f"{MAX_BAD_IN_A_ROW} unusable messages in a row, the last: {event.message}: {event.reason}")

@@ -18,7 +18,7 @@ from protocol.v2.transport import Frame, NoiseTransport
 from proxy.config import Pool
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
-from proxy.upstream.session import SessionEvents
+from proxy.upstream.session import SessionEvents, SessionParts
 from proxy.upstream.v2 import V2Session
 from proxy.upstream.v2_link import V2Link
 from proxy.work.load import Load
@@ -93,9 +93,8 @@ class ScriptedPool:
     def session(self, user: str = "account", *, resume: V2Session | None = None) -> V2Session:
         """A channel that was not asked for yet."""
         self._sessions += 1
-        return V2Session(
-            self.config,
-            link=self.link,
+        parts = SessionParts(
+            config=self.config,
             session_id=self._sessions,
             user=user,
             geometry=self.wire.router.geometry,
@@ -107,8 +106,8 @@ class ScriptedPool:
             clock=lambda: self.wire.now_s,
             wall_clock=lambda: NTIME + self.wire.now_s,
             resume=resume.to_resume() if resume is not None else None,
-            load=self.load,
         )
+        return V2Session(parts, link=self.link, load=self.load)
 
     # -- the pool's voice
 

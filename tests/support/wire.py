@@ -12,7 +12,7 @@ from proxy.downstream.connection import Connection
 from proxy.downstream.v1 import MinerServer, MinerSession
 from proxy.ledger.records import ShareState
 from proxy.upstream.pending import PendingShares, PoolAccount
-from proxy.upstream.session import SessionEvents
+from proxy.upstream.session import SessionEvents, SessionParts
 from proxy.upstream.v1 import V1Session
 from tests.support.jobs import NTIME
 from tests.support.receiving import reception
@@ -104,16 +104,18 @@ class Wire(Bench):
         """A new session with a pool that has not answered anything yet."""
         pending = PendingShares(PoolAccount(), lambda *share: self.settled.append(share), lambda unit, accepted: None)
         return V1Session(
-            Pool(name=name, url="stratum+tcp://192.0.2.9:3333", user="account"),
-            session_id=1,
-            user="account",
-            geometry=self.router.geometry,
-            pending=pending,
-            hooks=SessionEvents(ready=lambda session: None, job=self.router.publish, message=lambda text: None),
-            events=self.events,
-            clock=lambda: self.now_s,
-            wall_clock=lambda: float(NTIME),
-            resume=None,
+            SessionParts(
+                config=Pool(name=name, url="stratum+tcp://192.0.2.9:3333", user="account"),
+                session_id=1,
+                user="account",
+                geometry=self.router.geometry,
+                pending=pending,
+                hooks=SessionEvents(ready=lambda session: None, job=self.router.publish, message=lambda text: None),
+                events=self.events,
+                clock=lambda: self.now_s,
+                wall_clock=lambda: float(NTIME),
+                resume=None,
+            )
         )
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from protocol.v2.messages import common, extensions, mining
 from protocol.v2.noise import SECOND_MESSAGE_SIZE
 from proxy.errors import PoolError
 from proxy.upstream.session import MAX_BAD_IN_A_ROW, Redirect
-from proxy.upstream.v2_link import MAX_SILENCES, PHASES, Again, Phase
+from proxy.upstream.v2_extensions import MAX_SILENCES
+from proxy.upstream.v2_link import PHASES, Again, Phase
 from tests.support.jobs import NTIME
 from tests.support.noise_pair import AUTHORITY, OTHER_AUTHORITY, counting_rng, identity
 from tests.support.v2_pool import ScriptedPool, job, tip, url
