@@ -5,12 +5,11 @@ queued when `run` is cancelled is written first. Memory is bounded: shares are r
 other records beyond PLANT_LIMIT, and a share that no pool answers is closed after PENDING_LIMIT_S.
 """
 
-import contextlib
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final, Self, TypeVar, TypeVarTuple
+from typing import Final, Self
 
 import structlog
 import trio
@@ -35,6 +34,7 @@ from proxy.ledger.records import (
     ShareState,
 )
 from proxy.ledger.rejections import RejectionCounts
+from proxy.ledger.relay import FlushWait, FlushWaits, Relay, guarded
 from proxy.ledger.reports import Reports
 from proxy.ledger.store import Store, ledger_url
 from proxy.ledger.trouble import Trouble, stalled
@@ -52,9 +52,6 @@ NEVER_ANSWERED: Final = "never-answered"
 SHUTDOWN_S: Final = 15.0  # for the last writes; a disk that takes longer has stalled
 REJECTIONS_FLUSH_S: Final = 1.0
 AUDIT_HEAD_S: Final = 3_600.0
-
-T = TypeVar("T")
-Args = TypeVarTuple("Args")
 
 
 def _ignore_tokens(_tokens: list[object]) -> None:
@@ -86,14 +83,16 @@ class Ledger:
         self._settings = settings
         self._wall_clock = wall_clock
         timing = Timing(settings.group_commit_s, settings.stall_timeout_s, recovery_s)
-        self._writer = Writer(store, start.run_id, settings, timing, _Relay(self), wall_clock)
-        self._trio_token: trio.lowlevel.TrioToken | None = None
+        self._relay = Relay(
+            committed=self._on_committed, failed=self._on_failed, dropped=self._on_dropped, recovered=self._on_recovered
+        )
+        self._writer = Writer(store, start.run_id, settings, timing, self._relay, wall_clock)
         self._write_scope = trio.CancelScope(shield=True)
         self._next_share_id = start.first_share_id
         self._queue_limit = settings.queue_limit
         self._book = ShareBook()
         self._rejections = RejectionCounts(int(settings.rollup_s))
-        self._flushes: set[_FlushWait] = set()
+        self._flushes = FlushWaits()
         self._trouble: Trouble | None = None
         self._demands = dict(start.demands)
         self._memories = dict(start.memories)
@@ -125,7 +124,7 @@ class Ledger:
 
         Raises only for a bug in the writer's thread.
         """
-        self._trio_token = trio.lowlevel.current_trio_token()
+        self._relay.begin()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, name="ledger writer")
@@ -161,7 +160,7 @@ class Ledger:
             self._book.enter(record, token, time.monotonic())
             self._writer.push_block(record)
             if self._trouble is not None:
-                self._soon(self._fail_waiting)
+                self._relay.soon(self._fail_waiting)
             return True
         if self.is_degraded:
             return False
@@ -260,14 +259,7 @@ class Ledger:
         if self._trouble is not None:
             await trio.lowlevel.checkpoint()
             return False
-        wait = _FlushWait()
-        self._flushes.add(wait)
-        self._writer.push(Flush(wait))
-        try:
-            await wait.done.wait()
-        finally:
-            self._flushes.discard(wait)
-        return wait.is_durable
+        return await self._flushes.wait(lambda mark: self._writer.push(Flush(mark)))
 
     # --- state ---
 
@@ -353,9 +345,9 @@ class Ledger:
     def _on_committed(self, done: Committed) -> None:
         tokens = self._book.committed(done.shares, done.repeated)
         if tokens:
-            _guarded(self.on_durable, tokens)
+            guarded(self.on_durable, tokens)
         for flush in done.flushes:
-            if isinstance(flush.token, _FlushWait):
+            if isinstance(flush.token, FlushWait):
                 flush.token.finish(is_durable=True)
 
     def _on_failed(self, trouble: Trouble) -> None:
@@ -363,7 +355,7 @@ class Ledger:
         was_well = self._trouble is None
         self._trouble = trouble
         if is_news:
-            _guarded(self.on_state, str(trouble))
+            guarded(self.on_state, str(trouble))
         if was_well:
             self._audit_state("degraded", str(trouble))
         self._fail_waiting()
@@ -371,66 +363,19 @@ class Ledger:
     def _fail_waiting(self) -> None:
         tokens = self._book.fail_all()
         if tokens:
-            _guarded(self.on_failed, tokens)
-        for wait in list(self._flushes):
-            wait.finish(is_durable=False)
+            guarded(self.on_failed, tokens)
+        self._flushes.fail_all()
 
     def _on_dropped(self, item: Item, reason: str) -> None:
         self._book.note("record-dropped")
         tokens = self._book.fail(item.share_id) if isinstance(item, ShareRecord) else []
         if tokens:
-            _guarded(self.on_failed, tokens)
+            guarded(self.on_failed, tokens)
 
     def _on_recovered(self) -> None:
         self._trouble = None
         self._audit_state("recovered", None)
-        _guarded(self.on_state, None)
-
-    def _soon(self, call: Callable[[*Args], object], *args: *Args) -> None:
-        """From the writer's thread to the trio thread, in order."""
-        assert self._trio_token is not None
-        with contextlib.suppress(trio.RunFinishedError):  # nobody is left to be told
-            self._trio_token.run_sync_soon(call, *args)
-
-
-class _Relay:
-    """Brings the writer's reports to the trio thread."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def committed(self, done: Committed) -> None:
-        self._ledger._soon(self._ledger._on_committed, done)
-
-    def failed(self, trouble: Trouble) -> None:
-        self._ledger._soon(self._ledger._on_failed, trouble)
-
-    def dropped(self, item: Item, reason: str) -> None:
-        self._ledger._soon(self._ledger._on_dropped, item, reason)
-
-    def recovered(self) -> None:
-        self._ledger._soon(self._ledger._on_recovered)
-
-
-class _FlushWait:
-    """Somebody who waits for everything before him to be durable."""
-
-    def __init__(self) -> None:
-        self.done = trio.Event()
-        self.is_durable = False
-
-    def finish(self, *, is_durable: bool) -> None:
-        if not self.done.is_set():
-            self.is_durable = is_durable
-            self.done.set()
-
-
-def _guarded(call: Callable[[T], None], argument: T) -> None:
-    """Call somebody else's function from the loop's own queue, where an exception would end the process."""
-    try:
-        call(argument)
-    except Exception:
-        log.exception("ledger.callback_failed")
+        guarded(self.on_state, None)
 
 
 def _version() -> str:

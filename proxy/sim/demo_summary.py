@@ -8,7 +8,7 @@ import msgspec
 
 from proxy.sim.miner import PLAIN_METHODS
 from proxy.sim.miner_v2 import PLAIN_MESSAGES
-from proxy.views import SiteView
+from proxy.views import ShareTotals, SiteView
 
 
 class HeatSample(msgspec.Struct, frozen=True, gc=False):
@@ -110,40 +110,61 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     rss_mb: float | None
 
 
+class _Accounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether all sides counted the same."""
+
+    accepted_by_pools: int
+    told_true: int  # shares that the proxy answered with `true`
+    conservation_ok: bool
+    pool_agrees: bool
+    units_agree: bool
+    others: list[str]  # methods that units were sent besides what mining needs
+
+
+def _accounts(shares: ShareTotals, counted: Counted) -> _Accounts:
+    accepted_by_pools = sum(counted.accepted_by_pool.values())
+    told_true = shares.received - sum(shares.rejected.values())
+    # A pool may have taken a share whose answer never reached us (it was frozen, or the connection died): those are `unknown`.
+    most = shares.accepted + sum(shares.unknown.values()) + shares.pending
+    return _Accounts(
+        accepted_by_pools=accepted_by_pools,
+        told_true=told_true,
+        conservation_ok=shares.conservation_delta == 0,
+        pool_agrees=shares.accepted <= accepted_by_pools <= most,
+        units_agree=counted.accepted_by_units <= told_true <= counted.accepted_by_units + counted.unanswered_at_units,
+        others=sorted(counted.methods_seen.keys() - PLAIN_METHODS - PLAIN_MESSAGES),
+    )
+
+
+def _problems(shares: ShareTotals, heat: HeatRecord, counted: Counted, accounts: _Accounts) -> list[str]:
+    unknown = sum(shares.unknown.values())
+    checks = (
+        (shares.accepted == 0, "no share was accepted by a pool"),
+        (
+            counted.units_connected < 0.9 * counted.units_total,
+            f"only {counted.units_connected} of {counted.units_total} units were mining at the end",
+        ),
+        (not accounts.conservation_ok, f"{shares.conservation_delta} shares ended in no named state"),
+        (
+            not accounts.pool_agrees,
+            f"the pools accepted {accounts.accepted_by_pools} shares, the proxy counts {shares.accepted} and {unknown} unknown",
+        ),
+        (
+            not accounts.units_agree,
+            f"units were told true {counted.accepted_by_units} times, the proxy counts {accounts.told_true} good shares",
+        ),
+        (bool(accounts.others), f"units were sent {', '.join(accounts.others)}: old firmware may not know it"),
+        (heat.demanded_j == 0, "no heat demand was taken"),
+        (heat.demanded_j > 0 and heat.delivered_j <= 0, "no heat was delivered"),
+    )
+    return [text for is_wrong, text in checks if is_wrong]
+
+
 def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
     """Join what everybody counted. `problems` says in words what keeps `ok` from being true."""
     shares = view.shares
-    rejected, refused, unknown = (sum(counts.values()) for counts in (shares.rejected, shares.refused, shares.unknown))
-    conservation_ok = shares.conservation_delta == 0
-    # A pool may have taken a share whose answer never reached us (it was frozen, or the connection died): those are `unknown`.
-    accepted_by_pools = sum(counted.accepted_by_pool.values())
-    pool_agrees = shares.accepted <= accepted_by_pools <= shares.accepted + unknown + shares.pending
-    told_true = shares.received - rejected
-    units_agree = counted.accepted_by_units <= told_true <= counted.accepted_by_units + counted.unanswered_at_units
-    others = sorted(counted.methods_seen.keys() - PLAIN_METHODS - PLAIN_MESSAGES)
-    problems = [
-        text
-        for is_wrong, text in (
-            (shares.accepted == 0, "no share was accepted by a pool"),
-            (
-                counted.units_connected < 0.9 * counted.units_total,
-                f"only {counted.units_connected} of {counted.units_total} units were mining at the end",
-            ),
-            (not conservation_ok, f"{shares.conservation_delta} shares ended in no named state"),
-            (
-                not pool_agrees,
-                f"the pools accepted {accepted_by_pools} shares, the proxy counts {shares.accepted} and {unknown} unknown",
-            ),
-            (
-                not units_agree,
-                f"units were told true {counted.accepted_by_units} times, the proxy counts {told_true} good shares",
-            ),
-            (bool(others), f"units were sent {', '.join(others)}: old firmware may not know it"),
-            (heat.demanded_j == 0, "no heat demand was taken"),
-            (heat.demanded_j > 0 and heat.delivered_j <= 0, "no heat was delivered"),
-        )
-        if is_wrong
-    ]
+    accounts = _accounts(shares, counted)
+    problems = _problems(shares, heat, counted, accounts)
     return Summary(
         ok=not problems,
         problems=problems,
@@ -153,10 +174,10 @@ def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
         accepted_by_pool=counted.accepted_by_pool,
         pool_versions={pool.name: "v2" if pool.transport == "noise" else "v1" for pool in view.pools},
         shares_accepted=shares.accepted,
-        shares_rejected=rejected + refused,
+        shares_rejected=sum(shares.rejected.values()) + sum(shares.refused.values()),
         rejected_by_reason={**shares.rejected, **{f"pool {code}": count for code, count in shares.refused.items()}},
         shares_below_pool_target=shares.below_pool_target,
-        shares_unknown=unknown,
+        shares_unknown=sum(shares.unknown.values()),
         blocks=shares.blocks,
         heat_demanded_kwh=round(heat.demanded_j / 3.6e6, 3),
         heat_delivered_kwh=round(heat.delivered_j / 3.6e6, 3),
@@ -166,10 +187,10 @@ def summarise(view: SiteView, heat: HeatRecord, counted: Counted) -> Summary:
         setpoint_changes=view.heat.setpoint_changes,
         level_changes=view.heat.level_changes,
         demands_refused=counted.demands_refused,
-        conservation_ok=conservation_ok,
-        pool_agrees=pool_agrees,
-        units_agree=units_agree,
-        other_methods_seen=others,
+        conservation_ok=accounts.conservation_ok,
+        pool_agrees=accounts.pool_agrees,
+        units_agree=accounts.units_agree,
+        other_methods_seen=accounts.others,
         seconds=round(counted.seconds, 1),
         simulated_hours=round(counted.simulated_hours, 2),
         cpu_s=_rounded(counted.cpu_s),
