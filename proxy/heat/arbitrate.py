@@ -126,6 +126,7 @@ class Docket(msgspec.Struct):
 
     waiting: list[HeatDemand] = []
     last: HeatDemand | None = None
+    ruled_unix_s: float | None = None  # when a demand was last seen to rule
     rung: Rung = Rung.HOLD
     good_cycles: int = 0
 
@@ -189,6 +190,7 @@ def rule(
         current = None if is_late_only else standing
     if current is not None:
         docket.last = current
+        docket.ruled_unix_s = now_unix_s
     docket.waiting = [d for d in docket.waiting if d.valid_until_unix_s > now_unix_s]
     stale_s = _stale_s(docket, current, now_unix_s)
     step = _step(docket, policy, current is not None, stale_s, stop)
@@ -212,7 +214,10 @@ def _stale_s(docket: Docket, current: HeatDemand | None, now_unix_s: float) -> f
         return 0.0
     if docket.last is None:
         return None
-    return max(0.0, now_unix_s - docket.last.valid_until_unix_s)
+    ended_unix_s = docket.last.valid_until_unix_s
+    if ended_unix_s > now_unix_s:  # its sender took it back
+        ended_unix_s = now_unix_s if docket.ruled_unix_s is None else docket.ruled_unix_s
+    return max(0.0, now_unix_s - ended_unix_s)
 
 
 def _step(docket: Docket, policy: Policy, fresh: bool, stale_s: float | None, stop: str | None) -> Step | None:

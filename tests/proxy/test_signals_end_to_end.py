@@ -37,3 +37,26 @@ async def test_an_event_becomes_heat_and_its_report_goes_back(tmp_path: Path, mo
         assert 'thermostratum_signal_connected{signal="openadr"} 1.0' in metrics
         assert vtn.vens[0]["venName"] == "north-hall"
     nursery.cancel_scope.cancel()
+
+
+async def test_an_event_that_is_changed_and_then_taken_back_leaves_nothing_behind(
+    tmp_path: Path, mock_clock: MockClock, nursery
+) -> None:
+    vtn = Vtn()
+    await nursery.start(vtn.run)
+    (tmp_path / "secret").write_text("right")
+    (tmp_path / "secret").chmod(0o600)
+    text = f'\n[signals.openadr]\nurl = "{vtn.url}"\nclient_id = "hall"\nclient_secret_file = "secret"\npoll_period_s = 5\n'
+    low_kw, full_kw = UNITS * LOW_W * EFFICIENCY / 1_000, UNITS * FULL_W * EFFICIENCY / 1_000
+    async with hall(tmp_path, mock_clock, units=UNITS, text=text) as it:
+        vtn.dispatch("e1", full_kw, time_text(START_UNIX_S), "PT20M")
+        await it.until(lambda: it.app.site.view().heat.demand_w == full_kw * 1_000)
+        vtn.dispatch("e1", low_kw, time_text(START_UNIX_S), "PT5M", modified="2026-01-15T00:01:00Z")
+        await it.until(lambda: it.app.site.view().heat.demand_w == low_kw * 1_000)
+        await it.until(lambda: it.app.site.view().heat.ladder == "HOLD")
+        assert it.app.site.view().heat.demand_w == low_kw * 1_000
+        vtn.dispatch("e2", full_kw, "0001-01-01", "P9999Y")
+        await it.until(lambda: it.app.site.view().heat.ladder == "LIVE")
+        del vtn.events["e2"]
+        await it.until(lambda: it.app.site.view().heat.ladder == "HOLD", 200)
+    nursery.cancel_scope.cancel()

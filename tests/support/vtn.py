@@ -175,6 +175,12 @@ class Vtn:
                 "/events": (
                     each for each in self.events.values() if each["programID"] in query.get("programID", [each["programID"]])
                 ),
+                "/reports": (
+                    self._shown(key, each)
+                    for key, each in self.reports.items()
+                    if [each.event_id] == query.get("eventID", [each.event_id])
+                    and [each.client_name] == query.get("clientName", [each.client_name])
+                ),
                 "/vens": (each for each in self.vens if each["venName"] in query.get("venName", [each["venName"]])),
             }
             skip, limit = int(query["skip"][0]), int(query["limit"][0])
@@ -189,9 +195,14 @@ class Vtn:
         key = f"report-{len(self.reports)}" if method == "POST" else path.rpartition("/")[2]
         if method == "PUT" and key not in self.reports:
             return self._problem(404, "there is no such report")
+        if any(each.report_name == report.report_name for other, each in self.reports.items() if other != key):
+            return self._problem(409, "another report has this name")
         self.reports[key] = report
-        shown = msgspec.to_builtins(report)
-        return (201 if method == "POST" else 200), {"id": key, "objectType": "REPORT", "clientID": "hall", **META, **shown}
+        return (201 if method == "POST" else 200), self._shown(key, report)
+
+    @staticmethod
+    def _shown(key: str, report: ReportRequest) -> dict[str, Any]:
+        return {"id": key, "objectType": "REPORT", "clientID": "hall", **META, **msgspec.to_builtins(report)}
 
     def _register(self, request: VenVenRequest) -> Answer:
         if not self.may_register:

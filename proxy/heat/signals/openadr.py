@@ -127,13 +127,26 @@ class EndNode:
         """Send what the events want to know, each period."""
         while True:
             await trio.sleep(self._config.report_period_s)
-            for request in self._reporter.due():
+            for key in self._reporter.due():
                 try:
-                    await self._client.report(request)
+                    is_sent = await self._report(key)
                 except VtnError as error:
                     self._status.refused(f"report: {error}")
                 else:
-                    self._status.reported()
+                    if is_sent:
+                        self._status.reported()
+
+    async def _report(self, key: str) -> bool:
+        """Send the report on one event; False when the event was cancelled meanwhile."""
+        request = self._reporter.request(key)
+        if request is not None:
+            earlier = await self._client.earlier(request)
+            if earlier:
+                self._reporter.resume(key, earlier)
+            request = self._reporter.request(key)
+        if request is not None:
+            await self._client.report(request)
+        return request is not None
 
     @staticmethod
     def _read(raw: msgspec.Raw, events: list[Event]) -> str | None:

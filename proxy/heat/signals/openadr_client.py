@@ -14,7 +14,17 @@ import msgspec
 import trio
 
 from proxy.config import OpenAdrSignal
-from proxy.heat.signals.openadr_wire import AuthServer, Created, Problem, ReportRequest, Token, Ven, VenRequest
+from proxy.heat.signals.openadr_wire import (
+    AuthServer,
+    Created,
+    Interval,
+    Problem,
+    ReportFound,
+    ReportRequest,
+    Token,
+    Ven,
+    VenRequest,
+)
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 4_194_304
@@ -25,6 +35,9 @@ PAGE = 50
 MAX_PAGES = 20
 # A token is renewed when this part of its life is over; without a stated life it is used until the server refuses it.
 TOKEN_PART = 0.8
+# Some servers answer a token that has expired, or that they signed before a restart, with 403, which may as well mean that we may
+# not do this. A token older than this is then renewed once.
+DOUBTED_S = 30.0
 
 Record = TypeVar("Record")
 
@@ -58,8 +71,10 @@ class VtnClient:
             limits=httpx.Limits(max_connections=4, keepalive_expiry=KEEP_S),
         )
         self._token: str | None = None
+        self._token_since_s = 0.0
         self._token_until_s = 0.0
         self._reports: dict[str, str] = {}
+        self._looked: set[str] = set()  # events whose reports were looked for
 
     async def __aenter__(self) -> "VtnClient":
         await self._http.__aenter__()
@@ -81,8 +96,13 @@ class VtnClient:
         raise VtnError(f"the server has more than {PAGE * MAX_PAGES:,} objects under {path}; name one program in signals.openadr")
 
     async def register(self, name: str) -> str | None:
-        """Our id at the server, as a new end node where it does not know us; None where it lets nobody register."""
-        known = await self.pages("/vens", Ven, venName=name)
+        """Our id at the server, as a new end node where it does not know us; None where it lets nobody look or register."""
+        try:
+            known = await self.pages("/vens", Ven, venName=name)
+        except VtnError as error:
+            if error.status != 403:
+                raise
+            known = []
         if not known:
             try:
                 body = VenRequest(ven_name=name, object_type="VEN_VEN_REQUEST")
@@ -94,6 +114,23 @@ class VtnClient:
                     raise
             known = await self.pages("/vens", Ven, venName=name)
         return next((ven.id for ven in known if ven.ven_name == name), None)
+
+    async def earlier(self, request: ReportRequest) -> list[Interval]:
+        """What the server has of us on the event already, perhaps from a run before this one. Asked once for each event."""
+        if request.event_id in self._looked:
+            return []
+        found: list[ReportFound] = []
+        try:
+            found = await self.pages("/reports", ReportFound, eventID=request.event_id, clientName=request.client_name)
+        except VtnError as error:
+            if error.status not in (403, 404):  # else it shows nobody his reports
+                raise
+        self._looked.add(request.event_id)
+        for report in found:
+            if (report.client_name, report.report_name) == (request.client_name, request.report_name):
+                self._reports[request.event_id] = report.id
+                return [interval for resource in report.resources for interval in resource.intervals]
+        return []
 
     async def report(self, request: ReportRequest) -> None:
         """Make the report on an event, or bring the one made before up to date."""
@@ -107,12 +144,18 @@ class VtnClient:
                 del self._reports[request.event_id]
             else:
                 return
-        raw = await self._call("POST", "/reports", body=request)
+        try:
+            raw = await self._call("POST", "/reports", body=request)
+        except VtnError as error:
+            if error.status == 409:  # there is one that we were not shown: look again the next time
+                self._looked.discard(request.event_id)
+            raise
         self._reports[request.event_id] = _decoded(raw, Created, "/reports").id
 
     def forget_reports(self, events: Sequence[str]) -> None:
         """Remember only the reports on these events."""
         self._reports = {event: report for event, report in self._reports.items() if event in events}
+        self._looked.intersection_update(events)
 
     async def _call(
         self, method: str, path: str, *, query: dict[str, str] | None = None, body: msgspec.Struct | None = None
@@ -130,13 +173,18 @@ class VtnClient:
                 if attempt == 0 and method == "GET":
                     continue
                 raise
-            if status == 401 and attempt == 0 and self._config.client_id is not None:
+            if attempt == 0 and self._may_be_expired(status):
                 self._token = None
                 continue
             break
         if not 200 <= status < 300:
             raise VtnError(f"{method} {path}: {_explained(status, raw)}", status)
         return raw
+
+    def _may_be_expired(self, status: int) -> bool:
+        if self._config.client_id is None:
+            return False
+        return status == 401 or (status == 403 and trio.current_time() - self._token_since_s > DOUBTED_S)
 
     async def _bearer(self) -> str:
         if self._token is not None and trio.current_time() < self._token_until_s:
@@ -146,7 +194,7 @@ class VtnClient:
         if status != 200:
             raise VtnError(f"no token: {_explained(status, raw)}; check client_id and client_secret_file", status)
         token = _decoded(raw, Token, "the token")
-        self._token = token.access_token
+        self._token, self._token_since_s = token.access_token, trio.current_time()
         self._token_until_s = trio.current_time() + (TOKEN_PART * token.expires_in if token.expires_in else 1e9)
         return token.access_token
 

@@ -28,6 +28,8 @@ from proxy.heat.signals.openadr_wire import (
 
 # A year of quarter hours is 35,040; nobody plans heat so far ahead.
 MAX_INTERVALS = 4_096
+# Units as the library of a widespread server spells them.
+SPELLINGS = {"CELCIUS": "CELSIUS"}
 # A set of intervals that repeats is unrolled this many times at once: two days of daily ones, or the next hour of quarter hours.
 ROUNDS = 4
 
@@ -157,7 +159,7 @@ def _asks(interval: Interval, units: dict[str, str | None]) -> dict[Ask, float]:
         if ask is None:
             continue
         wanted, found = ask.value[1], units.get(payload.type)
-        if found != wanted:
+        if found != wanted and SPELLINGS.get(found or "") != wanted:
             raise Unusable(f"{payload.type} is in {found or 'no units'}; its payloadDescriptor must say {wanted}")
         if len(payload.values) != 1:
             raise Unusable(f"{payload.type} has {len(payload.values)} values in one interval; give each its own")

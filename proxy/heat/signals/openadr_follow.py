@@ -1,6 +1,7 @@
 """Turns what OpenADR events ask into calls on the plant: one demand and one import limit at a time, changed only when they change.
 
-Plain calls, no I/O. A demand cannot be taken back, so an event that is cancelled ends by a demand for the same heat that is over at
+Plain calls, no I/O. Each demand opens an epoch of its own: an event may be cut short, and then nothing may be left of what was
+planned before. A demand cannot be taken back, so an event that is cancelled ends by a demand for the same heat that is over at
 once; what then happens is the ladder's business.
 """
 
@@ -108,11 +109,11 @@ class Follower:
 
     def _send(self, asked: _Asked, now_unix_s: float, until_unix_s: float) -> DemandAccepted | DemandRefused:
         epoch, last = self._order
-        self._order = (epoch, max(last + 1, int(now_unix_s)))
+        epoch, sequence = self._order = (epoch + 1, max(last + 1, int(now_unix_s)))
         demand = HeatDemand(
             source=SOURCE,
             epoch=epoch,
-            sequence=self._order[1],
+            sequence=sequence,
             issued_unix_s=now_unix_s,
             valid_from_unix_s=now_unix_s,
             valid_until_unix_s=until_unix_s,

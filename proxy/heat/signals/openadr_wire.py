@@ -126,6 +126,15 @@ class ReportRequest(Wire, frozen=True):
     payload_descriptors: list[PayloadDescriptor] | None = None
 
 
+class ReportFound(Wire, frozen=True):
+    """A report that the server has."""
+
+    id: str
+    client_name: str
+    report_name: str | None = None
+    resources: list[ReportResource] = []
+
+
 class Created(Wire, frozen=True):
     """What an answer to a creation must at least have."""
 
@@ -163,7 +172,8 @@ def seconds(text: str) -> float:
     years, months, days, unit, hours, minutes, rest = match.groups()
     if years and int(years) >= _INFINITE_YEARS:
         return math.inf
-    if years or months:
+    # Servers that keep a duration in parts write every part: P0Y0M0DT0H15M0S.
+    if int(years or 0) or int(months or 0):
         raise Unusable(f"{text[:40]} counts years or months, which are not equally long; send days, hours, minutes or P9999Y")
     whole_days = int(days or 0) * (7 if unit == "W" else 1)
     return whole_days * 86_400.0 + int(hours or 0) * 3_600.0 + int(minutes or 0) * 60.0 + float(rest or 0)

@@ -128,6 +128,15 @@ def test_a_new_epoch_clears_the_old_plan() -> None:
     assert [d.epoch for d in made.waiting] == [1]
 
 
+def test_a_demand_that_was_taken_back_ages_from_then_on_whatever_it_had_left() -> None:
+    made = docket(demand(1, length=7_200))
+    at(made, 10)
+    assert arbitrate.admit(made, demand(2, length=12, epoch=1), NOW + 11)
+    ruling = at(made, 20)  # no cycle saw the demand that took its place
+    assert (ruling.rung, ruling.stale_s) == (Rung.LIVE, 10)
+    assert (at(made, 129).rung, at(made, 130).rung) == (Rung.LIVE, Rung.HOLD)
+
+
 def test_the_docket_is_bounded() -> None:
     made = docket(*(demand(k, start=k) for k in range(arbitrate.MAX_WAITING)))
     assert not arbitrate.admit(made, demand(1000), NOW)

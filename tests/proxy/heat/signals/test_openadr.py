@@ -137,14 +137,15 @@ async def test_the_lower_number_of_priority_rules(rig: Rig, vtn: Vtn) -> None:
     assert (await rig.asked(2)).power_w == 1_000_000.0
 
 
-async def test_import_limit_and_supply_temperature_are_understood(rig: Rig, vtn: Vtn) -> None:
+@pytest.mark.parametrize("celsius", ["CELSIUS", "CELCIUS"])
+async def test_import_limit_and_supply_temperature_are_understood(rig: Rig, vtn: Vtn, celsius: str) -> None:
     limit = {"type": "IMPORT_CAPACITY_LIMIT", "values": [1_250]}
     supply = {"type": "CONTROL_SETPOINT", "values": [78.0]}
     vtn.put(
         "e1",
         payloadDescriptors=[
             {"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "IMPORT_CAPACITY_LIMIT", "units": "KW"},
-            {"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "CONTROL_SETPOINT", "units": "CELSIUS"},
+            {"objectType": "EVENT_PAYLOAD_DESCRIPTOR", "payloadType": "CONTROL_SETPOINT", "units": celsius},
         ],
         intervals=[{"id": 4, "intervalPeriod": {"start": MIDNIGHT, "duration": "PT1H"}, "payloads": [limit, supply]}],
     )
@@ -279,3 +280,60 @@ async def test_reports_are_made_once_and_then_brought_up_to_date(rig: Rig, vtn: 
     vtn.reports.clear()
     await rig.until(lambda: bool(vtn.reports))
     assert rig.status.view().refused == 0
+
+
+async def test_after_a_restart_the_report_of_before_is_found_and_continued(rig: Rig, vtn: Vtn, tmp_path: Path) -> None:
+    for key in ("e1", "e2"):
+        vtn.dispatch(key, 1_500.0, MIDNIGHT, "PT15M", reportDescriptors=[{"payloadType": "USAGE"}, {"payloadType": "DATA_QUALITY"}])
+    async with trio.open_nursery() as nursery:
+        before = Rig(nursery, vtn, tmp_path).start()
+        await before.asked(1)
+        before.port.energy_wh = 1_200_000.0
+        await before.until(lambda: len(vtn.reports) == 2)
+        before.now = NOW + 300
+        vtn.dispatch(
+            "e1", 1_400.0, MIDNIGHT, "PT15M", modified="2026-01-15T00:01:00Z", reportDescriptors=[{"payloadType": "USAGE"}]
+        )
+        await before.until(lambda: usage(vtn, "report-0") == 200.0)
+        nursery.cancel_scope.cancel()
+    rig.now = NOW + 400
+    rig.port.energy_wh = 1_300_000.0
+    await rig.start().asked(1)
+    await rig.polled()
+    rig.port.energy_wh = 1_350_000.0
+    rig.now = NOW + 600
+    vtn.dispatch("e1", 1_300.0, MIDNIGHT, "PT15M", modified="2026-01-15T00:02:00Z", reportDescriptors=[{"payloadType": "USAGE"}])
+    await rig.until(lambda: usage(vtn, "report-0") == 250.0)
+    assert sorted(vtn.reports) == ["report-0", "report-1"]
+    quality = vtn.reports["report-1"].resources[0].intervals[-1].payloads[-1]
+    assert (quality.type, quality.values) == ("DATA_QUALITY", ["ESTIMATED"])
+
+
+def usage(vtn: Vtn, key: str) -> object:
+    payloads = vtn.reports[key].resources[0].intervals[-1].payloads
+    return next(payload.values[0] for payload in payloads if payload.type == "USAGE")
+
+
+async def test_a_report_that_was_hidden_is_found_when_its_name_is_taken(
+    rig: Rig, vtn: Vtn, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    vtn.dispatch("e1", 1_500.0, MIDNIGHT, "PT15M", reportDescriptors=[{"payloadType": "USAGE"}])
+    async with trio.open_nursery() as earlier:
+        Rig(earlier, vtn, tmp_path).start()
+        await rig.until(lambda: bool(vtn.reports))
+        earlier.cancel_scope.cancel()
+    posts = vtn.requests.count("POST /reports")
+    vtn.faults["/reports"] = (403, b"{}")
+    rig.start()
+    await rig.until(lambda: vtn.requests.count("POST /reports") > posts)
+    assert rig.status.view().last_refusal is not None
+    del vtn.faults["/reports"]
+    await rig.until(lambda: "PUT /reports/report-0" in vtn.requests[-1])
+    assert len(vtn.reports) == 1
+
+
+async def test_a_server_that_shows_no_end_nodes_is_followed_too(rig: Rig, vtn: Vtn) -> None:
+    vtn.faults["/vens"] = (403, b"{}")
+    vtn.dispatch("e1", 1_500.0, MIDNIGHT, "PT15M")
+    await rig.start().asked(1)
+    assert rig.status.view().connected

@@ -60,6 +60,8 @@ def spans(found: list[Window]) -> list[tuple[int, float, float]]:
         ("PT0.5S", 0.5),
         ("PT0S", 0),
         ("P9999Y", math.inf),
+        ("P0Y0M0DT0H15M0S", 900),
+        ("P9999Y0M0DT0H0M0S", math.inf),
     ],
 )
 def test_durations_are_seconds(text: str, length_s: float) -> None:

@@ -7,7 +7,7 @@ from proxy.heat.demand import DemandAccepted, HeatDemand, accepted
 from proxy.heat.signals.openadr_events import Ask, Window
 from proxy.heat.signals.openadr_follow import RETRY_S, Follower
 from proxy.heat.signals.openadr_reports import Reporter
-from proxy.heat.signals.openadr_wire import Event, Interval, ReportDescriptor
+from proxy.heat.signals.openadr_wire import Event, Interval, IntervalPeriod, ReportDescriptor, ValuesMap, time_text
 from proxy.heat.signals.status import SignalStatus
 from tests.support.signal_port import RecordingPort
 
@@ -40,7 +40,7 @@ def test_after_a_restart_it_counts_on_from_what_the_plant_remembers() -> None:
     rig.port.book.note(*taken("openadr", int(NOW) + 5_000, epoch=3))
     demand = rig.at(0, window())
     assert demand is not None
-    assert demand.order == (3, int(NOW) + 5_001)
+    assert demand.order == (4, int(NOW) + 5_001)
     assert rig.status.view().refused == 0
 
 
@@ -106,7 +106,9 @@ def reported(counter_wh: float | None, heat_w: float | None, ladder: str = "LIVE
         reporter.look(port.report(NOW + after_s), [window(end_s=600.0)], NOW + after_s, 300.0)
         if port.energy_wh is not None:
             port.energy_wh += 1_000.0
-    (request,) = reporter.due()
+    assert reporter.due() == ["e1"]
+    request = reporter.request("e1")
+    assert request is not None
     (interval,) = request.resources[0].intervals
     return {payload.type: payload.values[0] for payload in interval.payloads}
 
@@ -130,7 +132,51 @@ def test_an_event_without_intervals_gets_one_a_period() -> None:
     reporter.learn([Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=[ReportDescriptor("USAGE")])])
     for after_s in range(0, 901, 15):
         reporter.look(port.report(NOW + after_s), [], NOW + after_s, 300.0)
-    (request,) = reporter.due()
+    request = reporter.request("e1")
+    assert request is not None
     assert [interval.id for interval in request.resources[0].intervals] == [0, 1, 2, 3]
     reporter.learn([])
     assert reporter.due() == []
+    assert reporter.request("e1") is None
+
+
+def test_intervals_that_a_run_before_reported_stay_and_numbers_of_our_own_count_on() -> None:
+    port, reporter = RecordingPort(), Reporter("hall")
+    event = Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=[ReportDescriptor("USAGE")])
+    reporter.learn([event])
+    reporter.look(port.report(NOW), [], NOW, 300.0)
+    old = Interval(4, [ValuesMap("USAGE", [12.5])], IntervalPeriod(time_text(NOW - 300), "PT300S"))
+    broken = Interval(5, [ValuesMap("USAGE", [])], IntervalPeriod("yesterday", "PT300S"))
+    reporter.resume("e1", [old, broken, Interval(6, [])])
+    request = reporter.request("e1")
+    assert request is not None
+    assert [(interval.id, interval.payloads[0].values) for interval in request.resources[0].intervals] == [(4, [12.5]), (5, [0.0])]
+    reporter.resume("unknown", [old])
+    assert reporter.request("unknown") is None
+
+
+def test_an_interval_of_which_the_beginning_was_not_seen_is_an_estimate_and_goes_on_from_what_was_reported() -> None:
+    port, reporter = RecordingPort(), Reporter("hall")
+    kinds = [ReportDescriptor("USAGE"), ReportDescriptor("DATA_QUALITY")]
+    reporter.learn([Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=kinds, intervals=[Interval(0, [])])])
+    for after_s in (600.0, 700.0):
+        reporter.look(port.report(NOW + after_s), [window()], NOW + after_s, 300.0)
+        port.energy_wh = 1_040_000.0
+    reporter.resume("e1", [Interval(0, [ValuesMap("USAGE", [100.0])], IntervalPeriod(time_text(NOW), "PT900S"))])
+    request = reporter.request("e1")
+    assert request is not None
+    (interval,) = request.resources[0].intervals
+    assert [payload.values for payload in interval.payloads] == [[140.0], ["ESTIMATED"]]
+
+
+def test_an_event_that_begins_now_is_reported_from_when_it_was_seen() -> None:
+    port, reporter = RecordingPort(), Reporter("hall")
+    kinds = [ReportDescriptor("USAGE"), ReportDescriptor("DATA_QUALITY")]
+    reporter.learn([Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=kinds, intervals=[Interval(0, [])])])
+    for after_s in (0.0, 15.0):
+        reporter.look(port.report(NOW + after_s), [window(start_s=-math.inf, end_s=math.inf)], NOW + after_s, 300.0)
+    request = reporter.request("e1")
+    assert request is not None
+    (interval,) = request.resources[0].intervals
+    assert interval.interval_period == IntervalPeriod("2026-01-15T00:00:00Z", "P9999Y")
+    assert interval.payloads[1].values == ["OK"]
