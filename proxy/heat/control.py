@@ -16,7 +16,7 @@ import trio
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.heat import aim, arbitrate, curve, interlocks, model, observe, planning, reporting, schedule, tracker, wear
+from proxy.heat import aim, arbitrate, curve, interlocks, model, observe, planning, remember, reporting, schedule, tracker, wear
 from proxy.heat.acting import FleetPort, Hands
 from proxy.heat.alarms import Alarms
 from proxy.heat.delivery import Delivered, Delivery
@@ -34,6 +34,7 @@ from proxy.heat.guidance import Guidance
 from proxy.heat.holds import Holds
 from proxy.heat.inputs import Cap, Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
+from proxy.heat.keeping import Keeping
 from proxy.heat.meters.bank import BOUNDARY, MeterBank
 from proxy.heat.plan import Learned
 from proxy.heat.policies import policies_of
@@ -85,6 +86,7 @@ class HeatControl:
         self._verdicts = dict.fromkeys(policies.loops, interlocks.FREE)
         self._drawn_w: dict[str, float] = {}
         self._outlets_c: dict[str, float | None] = {}
+        self._keeping = Keeping(self._parts(site), ledger, events)
         self._two_masters: tuple[str, float] | None = None
         self._alarm_sources: list[Callable[[], Sequence[str]]] = [lambda: self.bank.alarms(wall_clock())]
         self._cycles = 0
@@ -266,6 +268,7 @@ class HeatControl:
                     await self._wake.wait()
         finally:
             self._journal.close()
+            self._keeping.keep(trio.current_time(), self._wall_clock())
 
     def guarded_tick(self, now_s: float, now_unix_s: float) -> None:
         """One cycle that never raises."""
@@ -329,7 +332,8 @@ class HeatControl:
         return in_force
 
     def _judge(self, now_s: float, now_unix_s: float) -> None:
-        """Interlocks and alarms, from what meters and the last cycle said."""
+        """Interlocks and alarms, from what meters and the last cycle said, and from what the last process knew."""
+        self._keeping.recall(now_s, now_unix_s)
         seen = {
             name: interlocks.LoopSeen(
                 flow_l_per_min=self.bank.flow_l_per_min(name, now_unix_s) if fact.design_flow_l_per_min is not None else None,
@@ -347,6 +351,7 @@ class HeatControl:
         for name, words, began in self._alarms.news():
             event, level = ("heat.alarm_raised", "error") if began else ("heat.alarm_cleared", "info")
             self._events.publish(event, level, alarm=name, text=words)
+        self._keeping.keep_if_due(now_s, now_unix_s)
 
     def _supply_of(self, loop: str, now_unix_s: float) -> float | None:
         """The loop's own meter, else what the middle one of its running machines says of the water it gives."""
@@ -497,6 +502,21 @@ class HeatControl:
             outdoor_c=None if outdoor is None else outdoor[0],
             alarms=self.alarms(),
             holds=self._holds.views(now_unix_s),
+        )
+
+    def _parts(self, site: config.SiteConfig) -> remember.Parts:
+        """Whose states outlive the process."""
+        return remember.Parts(
+            policies=self._policies,
+            loops=self._loop_memory,
+            alarms=self._alarms,
+            docket=self._docket,
+            memory=self._memory,
+            observed=self._observed,
+            delivery=self._delivery,
+            units=frozenset(unit.id for unit in site.units),
+            plant_fit=remember.plant_fit(site),
+            fleet_fit=remember.fleet_fit(site),
         )
 
     def _restore(self, now_unix_s: float) -> None:

@@ -30,6 +30,7 @@ class Delivery:
         self.bank = bank
         self.policy = policy
         self.plant = model.start(policy)
+        self._known: model.Learned | None = None
         self._events = events
         self._alarms = alarms
         self._had_boundary = False
@@ -40,8 +41,13 @@ class Delivery:
         return model.efficiency(self.plant, self.policy)
 
     def forget(self) -> None:
-        """Start the model anew with the next cycle."""
-        self.plant = model.start(self.policy)
+        """Start the model anew with the next cycle, from what an earlier process has learned."""
+        self.plant = model.start(self.policy, self._known)
+
+    def remember(self, known: model.Learned) -> None:
+        """Take up what an earlier process has learned."""
+        self._known = known
+        self.forget()
 
     def advance(self, snapshot: observe.Snapshot, is_fleet_known: bool, now_s: float, now_unix_s: float, dt_s: float) -> Delivered:
         """One cycle: the heat now, after the model has run and learned (only from the boundary's own meter).

@@ -63,9 +63,29 @@ class State(msgspec.Struct):
     is_apart: bool = False
 
 
-def start(policy: Policy) -> State:
-    """Nothing learned yet."""
-    return State(tau_s=policy.plant_tau_s)
+class Learned(msgspec.Struct, frozen=True, gc=False):
+    """What outlives a process: the factor on the configured efficiency, for how long it was learned, and a fitted lag."""
+
+    factor: float
+    learned_s: float
+    tau_s: float | None
+
+
+def start(policy: Policy, known: Learned | None = None) -> State:
+    """Nothing learned yet, but for what is known from before: kept within what could be learned here."""
+    if known is None:
+        return State(tau_s=policy.plant_tau_s)
+    taus = _taus(policy)
+    return State(
+        tau_s=min(max(known.tau_s, taus[0]), taus[-1]) if policy.fits_tau and known.tau_s is not None else policy.plant_tau_s,
+        factor=min(max(known.factor, 1.0 - EFFICIENCY_SPAN), 1.0 + EFFICIENCY_SPAN),
+        learned_s=max(0.0, known.learned_s),
+    )
+
+
+def learned(state: State, policy: Policy) -> Learned:
+    """What `start` may be given in the next process."""
+    return Learned(state.factor, state.learned_s, state.tau_s if policy.fits_tau else None)
 
 
 def efficiency(state: State, policy: Policy) -> float:

@@ -15,12 +15,13 @@ from proxy import config
 from proxy.errors import StoreError
 from proxy.events import EventLog
 from proxy.heat import proof, settlement
+from proxy.heat.keeping import keep_factors, recall_factors
 from proxy.heat.looks import FleetPort, HeatPort, MeterPort, looks_of
 from proxy.heat.minutes import Minutes, UnitEnergy
 from proxy.heat.proof import Curve, Evidence, Learned, SharePower
 from proxy.heat.settlement import SITE, Lines, Place, Plan
 from proxy.heat.spans import MEASURED, SUMMED, swing_w
-from proxy.ledger.records import MeteringRecord, PeriodRecord, UnitWork
+from proxy.ledger.records import MemoryRecord, MeteringRecord, PeriodRecord, UnitWork
 from proxy.ledger.reports import PeriodInputs, Reports
 from proxy.views import ProofView, SettlementView
 
@@ -49,6 +50,8 @@ class LedgerPort(Protocol):
     def reports(self) -> Reports: ...
     def record_metering(self, record: MeteringRecord) -> bool: ...
     def record_period(self, record: PeriodRecord) -> bool: ...
+    def record_memory(self, record: MemoryRecord) -> bool: ...
+    def memories(self) -> dict[str, MemoryRecord]: ...
     async def flush(self) -> bool: ...
 
 
@@ -92,7 +95,7 @@ class Settling:
         events: EventLog,
         wall_clock: Callable[[], float],
     ) -> None:
-        """Reads nothing yet: `run` asks the ledger where it left off."""
+        """Takes up what an earlier process learned of the units; `run` asks the ledger where it left off."""
         self.plan = plan_of(site)
         self.efficiency = site.heat.thermal_efficiency
         self.max_disagreement = site.settlement.max_disagreement
@@ -108,8 +111,8 @@ class Settling:
         self._unit_energy = UnitEnergy()
         self._alive = (-1, 0.0)  # control's counter of cycles, and when it last moved
         self._dead_after_s = max(LOOK_S, DEAD_CYCLES * site.heat.control_period_s)
-        self._learned: dict[str, Learned] = {}
         self._curves: Mapping[str, Curve] = self.plan.site.units
+        self._learned = recall_factors(ledger, self._curves, events, wall_clock)
         self._next: int | None = None  # the oldest period that is not closed
         self._patient_until_unix_s = 0.0  # after a start, meters speak first: their counters close the gap
         self._doubtful: set[int] = set()  # closed periods that a late record could make better
@@ -336,6 +339,7 @@ class Settling:
                 shares, hashes = sums[unit]
                 known = self._learned.setdefault(unit, Learned())
                 proof.learn(known, self._curves[unit], wh * period_s / seconds, hashes, shares, period_s)
+        keep_factors(self._ledger, self._curves, self._learned, self._wall_clock())
 
 
 def compute(

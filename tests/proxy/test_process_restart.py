@@ -1,7 +1,9 @@
 """The controller killed at work and started again: machines keep what they do, and the demand that was valid still is."""
 
+import contextlib
 import random
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -146,6 +148,10 @@ async def test_after_a_kill_machines_are_adopted_as_they_are_and_the_demand_rule
             await it.demand(2, UNITS * FULL_W)
             await it.reach(FULL_W)
             assert await run.end(signal.SIGTERM) == 0
+        with contextlib.closing(sqlite3.connect(tmp_path / "var" / "ledger.sqlite3")) as ledger:
+            (body,) = ledger.execute("select body from memory where name = 'heat.snapshot'").fetchone()
+        # Asked to end, it left what it knew.
+        assert set(msgspec.json.decode(body)["worn"]["hours"]) == {f"U{number}" for number in range(UNITS)}
 
 
 async def test_a_kill_in_the_middle_of_commands_leaves_no_machine_behind(tmp_path: Path) -> None:

@@ -233,6 +233,15 @@ async def test_a_restart_in_the_middle_of_a_period_costs_nothing_where_a_counter
     assert sum(part.shares for part in site.work) < 60 * UNITS  # the work of those minutes went nowhere
 
 
+async def test_what_was_learned_of_the_units_is_known_to_the_next_process(rig):
+    async with rig.process() as (ledger, settling):
+        await rig.live(ledger, settling, 900 + CLOSE_DELAY_S + 5)
+        before = {unit: known.watched_s for unit, known in settling._learned.items()}
+    assert set(before.values()) == {900.0}
+    async with rig.process() as (_, settling):
+        assert {unit: known.watched_s for unit, known in settling._learned.items()} == before
+
+
 async def test_after_a_night_without_a_process_every_period_is_there_and_the_gap_is_stated(rig):
     async with rig.process() as (ledger, settling):
         await rig.live(ledger, settling, 600)
