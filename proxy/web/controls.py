@@ -11,13 +11,14 @@ import msgspec
 from litestar import Request, Response, post, put
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody, PathParameter
 
 from proxy.heat.demand import DemandAccepted, MeterAccepted, MeterReading
 from proxy.views import HeatView
 from proxy.web.auth import Access, route
+from proxy.web.bodies import MAYBE_NUMBER, MOMENT, NUMBER, body
 from proxy.web.context import Web, WebContext, actor_name
 from proxy.web.problems import ProblemError, documented, judged
 
@@ -63,8 +64,7 @@ class DemandOperation(Operation):
     """Documents the body that the site judges itself: it is audited as it came, so it is not decoded on the way."""
 
     def __post_init__(self) -> None:
-        moment = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER], description="RFC 3339 with a zone, or seconds since 1970")
-        self.request_body = _body(
+        self.request_body = body(
             {
                 "sequence": Schema(type=OpenAPIType.INTEGER, description="rises with each demand; older ones are refused"),
                 "power_kw": Schema(type=OpenAPIType.NUMBER, description="thermal power, kilowatts; needed without supply_c"),
@@ -72,9 +72,9 @@ class DemandOperation(Operation):
                 "ramp_kw_per_min": Schema(type=OpenAPIType.NUMBER, description="slower than the site's own ramp, thermal"),
                 "source": Schema(type=OpenAPIType.STRING, description="who asks; default: the name of the key"),
                 "epoch": Schema(type=OpenAPIType.INTEGER, description="rises when the sender starts its numbers anew"),
-                "issued_at": moment,
-                "valid_from": moment,
-                "valid_until": moment,
+                "issued_at": MOMENT,
+                "valid_from": MOMENT,
+                "valid_until": MOMENT,
                 "validity_s": Schema(type=OpenAPIType.NUMBER, description="instead of valid_until"),
             },
             ["sequence"],
@@ -86,14 +86,8 @@ class MeterOperation(Operation):
     """Documents the body of a meter reading."""
 
     def __post_init__(self) -> None:
-        number, maybe = Schema(type=OpenAPIType.NUMBER), Schema(type=[OpenAPIType.NUMBER, OpenAPIType.NULL])
-        fields = dict.fromkeys(MeterReading.__struct_fields__, maybe)
-        self.request_body = _body({**fields, "at_unix_s": number, "heat_w": number}, ["at_unix_s", "heat_w"])
-
-
-def _body(properties: dict[str, Schema], required: list[str]) -> RequestBody:
-    schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=required)
-    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
+        fields = dict.fromkeys(MeterReading.__struct_fields__, MAYBE_NUMBER)
+        self.request_body = body({**fields, "at_unix_s": NUMBER, "heat_w": NUMBER}, ["at_unix_s", "heat_w"])
 
 
 def _taken(unit_id: str, reason: str | None, done: str) -> Done:

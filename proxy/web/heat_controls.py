@@ -10,7 +10,7 @@ import msgspec
 from litestar import Request, Response, post, put
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.params import JSONBody
 
@@ -19,6 +19,7 @@ from proxy.heat.schedule import ScheduleAccepted
 from proxy.heat.signals.schedules import LONGEST_S, MAX_BLOCKS, SHORTEST_S
 from proxy.views import HeatView
 from proxy.web.auth import Access, route
+from proxy.web.bodies import MOMENT, NUMBER, WHOLE, body
 from proxy.web.context import Web, actor_name
 from proxy.web.problems import ProblemError, documented, judged
 
@@ -60,28 +61,24 @@ class ScheduleOperation(Operation):
     """Documents the body that the site judges itself."""
 
     def __post_init__(self) -> None:
-        number, whole = Schema(type=OpenAPIType.NUMBER), Schema(type=OpenAPIType.INTEGER)
-        moment = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER], description="RFC 3339 with a zone, or seconds since 1970")
-
         def each(what: str) -> Schema:
             text = f"{what} of each block; one of the two lists is needed"
-            return Schema(type=OpenAPIType.ARRAY, items=number, min_items=1, max_items=MAX_BLOCKS, description=text)
+            return Schema(type=OpenAPIType.ARRAY, items=NUMBER, min_items=1, max_items=MAX_BLOCKS, description=text)
 
         properties = {
-            "sequence": whole,
-            "start": moment,
+            "sequence": WHOLE,
+            "start": MOMENT,
             "step_s": Schema(
                 type=OpenAPIType.NUMBER, description=f"length of a block, {SHORTEST_S:g} to {LONGEST_S:g}; default 900"
             ),
             "power_kw": each("thermal power"),
             "supply_c": each("supply temperature"),
-            "ramp_kw_per_min": number,
+            "ramp_kw_per_min": NUMBER,
             "source": Schema(type=OpenAPIType.STRING, description="who asks; default: the name of the key"),
-            "epoch": whole,
-            "issued_at": moment,
+            "epoch": WHOLE,
+            "issued_at": MOMENT,
         }
-        schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=["sequence", "start"])
-        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
+        self.request_body = body(properties, ["sequence", "start"])
 
 
 @put(

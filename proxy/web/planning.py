@@ -10,16 +10,15 @@ import msgspec
 from litestar import Request, Response, get, put
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIType
 
 from proxy.heat.forecast import ForecastTaken, TankTaken
 from proxy.views import PlanBlocks, PlanView
 from proxy.web.auth import Access, route
+from proxy.web.bodies import MAYBE_NUMBER, MOMENT, body
 from proxy.web.context import Web, actor_name
 from proxy.web.problems import ProblemError, documented, judged
-
-MOMENT = Schema(type=[OpenAPIType.STRING, OpenAPIType.NUMBER], description="RFC 3339 with a zone, or seconds since 1970")
 
 
 class PlanDocument(msgspec.Struct, frozen=True):
@@ -30,22 +29,16 @@ class PlanDocument(msgspec.Struct, frozen=True):
 
 
 def _series(what: str) -> Schema:
-    number = Schema(type=[OpenAPIType.NUMBER, OpenAPIType.NULL])
     return Schema(
         type=[OpenAPIType.OBJECT, OpenAPIType.NULL],
         description=f"{what}; null takes it away",
         properties={
             "start": MOMENT,
             "step_s": Schema(type=OpenAPIType.NUMBER, description="how long each value holds, 60 to 86400"),
-            "values": Schema(type=OpenAPIType.ARRAY, items=number, description="null: unknown"),
+            "values": Schema(type=OpenAPIType.ARRAY, items=MAYBE_NUMBER, description="null: unknown"),
         },
         required=["start", "step_s", "values"],
     )
-
-
-def _body(properties: dict[str, Schema], required: list[str] | None = None) -> RequestBody:
-    schema = Schema(type=OpenAPIType.OBJECT, properties=dict(properties), required=required)
-    return RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)}, required=True)
 
 
 @dataclass
@@ -53,7 +46,7 @@ class PricesOperation(Operation):
     """Documents the body that the site judges itself."""
 
     def __post_init__(self) -> None:
-        self.request_body = _body(
+        self.request_body = body(
             {
                 "electricity_per_kwh": _series("what a kWh of electricity costs"),
                 "work_per_th_day": _series("what 1 TH/s earns in a day"),
@@ -68,7 +61,7 @@ class ForecastOperation(Operation):
     """Documents the body of schedule and outdoor forecast."""
 
     def __post_init__(self) -> None:
-        self.request_body = _body(
+        self.request_body = body(
             {
                 "demand_kw": _series("heat that will be asked for"),
                 "outdoor_c": _series("outdoor temperature, for the heat curve where there is no schedule"),
@@ -84,7 +77,7 @@ class TankOperation(Operation):
 
     def __post_init__(self) -> None:
         content = Schema(type=OpenAPIType.NUMBER, description="usable heat in the tank, kWh; 0 is empty")
-        self.request_body = _body({"content_kwh": content, "at": MOMENT}, ["content_kwh"])
+        self.request_body = body({"content_kwh": content, "at": MOMENT}, ["content_kwh"])
 
 
 @put(
