@@ -18,7 +18,7 @@ from proxy.checks.load import load_site
 from proxy.commands.say import explain, leaves
 from proxy.commands.show import scaled
 from proxy.ledger.ledger import Ledger
-from proxy.views import HeatView, PoolView, ShareTotals, SiteView
+from tests.support.views import site_view
 
 EXAMPLE = "deploy/examples/home-heater.toml"
 
@@ -179,75 +179,8 @@ def test_status_of_something_else_says_so(command, api):
     assert "is no address of a proxy" in command("status", "--url", "localhost")[2]
 
 
-def view() -> SiteView:
-    heat = HeatView(
-        ladder="LIVE",
-        source="city-heat",
-        demand_w=1_500_000.0,
-        demand_age_s=4.0,
-        demand_valid_for_s=896.0,
-        setpoint_power_w=1_580_000.0,
-        commanded_power_w=1_579_000.0,
-        measured_power_w=None,
-        heat_w=1_490_000.0,
-        heat_quality="estimated",
-        supply_c=None,
-        return_c=None,
-        headroom_up_w=0.0,
-        headroom_down_w=0.0,
-        marginal_price_per_kwh=None,
-        limiter="ramp",
-        tracking_error=-0.0067,
-        setpoint_changes=1,
-        level_changes=2,
-        demand_energy_wh=0.0,
-        heat_energy_wh=0.0,
-        decision_s=None,
-    )
-    pool = PoolView(
-        name="main",
-        url="stratum+ssl://pool.example:443",
-        transport="tls",
-        mode="aggregated",
-        state="ready",
-        reason=None,
-        priority=0,
-        weight=1.0,
-        active=True,
-        sessions=1,
-        units=228,
-        difficulty=131_072.0,
-        extranonce1_bytes=4,
-        extranonce2_bytes=8,
-        version_mask="1fffe000",
-        last_job_age_s=12.0,
-        submit_latency_s=0.021,
-        accepted=1_234,
-        refused={"21": 2},
-        unknown={},
-        pending=0,
-        accepted_work=0.0,
-        reconnects=0,
-        last_message=None,
-    )
-    return SiteView(
-        name="hall-228",
-        version="0.1.0",
-        now_unix_s=0.0,
-        uptime_s=7_200.0,
-        miners_connected=228,
-        hashrate_hps=109e15,
-        shares=ShareTotals(received=1_240, accepted=1_234, refused={"21": 2}, rejected={"stale": 4}),
-        heat=heat,
-        pools=[pool],
-        unit_states={"RUN": 227, "SERVICE": 1},
-        ledger_state="ok",
-        loop_lag_s=None,
-    )
-
-
 def test_status_shows_the_site_on_one_screen(command, api):
-    api.answer = 200, msgspec.json.encode(view())
+    api.answer = 200, msgspec.json.encode(site_view())
     code, out, _ = command("status", "--url", url(api))
     assert code == 0
     assert "LIVE: 1,490.0 kW (estimated) of 1,500.0 kW asked, -0.7% from demand" in out

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from proxy.sim.demo_summary import Counted, HeatRecord, HeatSample, summarise
-from proxy.views import HeatView, ShareTotals, SiteView
+from proxy.views import ShareTotals, SiteView
+from tests.support.views import heat_view, site_view
 
 SHARES = ShareTotals(
     received=1_000, rejected={"stale": 3}, below_pool_target=200, accepted=790, refused={"21": 2}, unknown={"disconnected": 5}
@@ -26,31 +27,7 @@ COUNTED = Counted(
 
 
 def site(shares: ShareTotals = SHARES) -> SiteView:
-    heat = HeatView(
-        ladder="LIVE",
-        source="utility",
-        demand_w=1e6,
-        demand_age_s=1.0,
-        demand_valid_for_s=30.0,
-        setpoint_power_w=1e6,
-        commanded_power_w=1e6,
-        measured_power_w=1e6,
-        heat_w=1e6,
-        heat_quality="measured",
-        supply_c=75.0,
-        return_c=45.0,
-        headroom_up_w=0.0,
-        headroom_down_w=0.0,
-        marginal_price_per_kwh=None,
-        limiter=None,
-        tracking_error=0.0,
-        setpoint_changes=4,
-        level_changes=310,
-        demand_energy_wh=1.0,
-        heat_energy_wh=1.0,
-        decision_s=0.01,
-    )
-    return SiteView("demo", "0", 0.0, 60.0, 227, 6e4, shares, heat, [], {}, "ok", 0.0)
+    return site_view(shares=shares, heat=heat_view(setpoint_changes=4, level_changes=310), pools=[])
 
 
 def record(error: float = 0.005, seconds: int = 60) -> HeatRecord:
