@@ -68,7 +68,10 @@ async def test_cancellation_ends_it_at_once(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(supervised, "sleeper", trio.sleep_forever)
         await trio.testing.wait_all_tasks_blocked()
+        before_s = trio.current_time()
         nursery.cancel_scope.cancel()
+    assert nursery.cancel_scope.cancelled_caught
+    assert trio.current_time() == before_s
 
 
 async def test_a_pool_that_fell_over_its_own_bug_works_again(
@@ -109,4 +112,6 @@ async def test_a_fleet_may_run_again_after_a_bug_and_not_after_it_was_stopped(
     async with trio.open_nursery() as nursery:
         await nursery.start(fleet.run)
         await fleet.stop()
+    before_s = trio.current_time()
     await fleet.run()
+    assert trio.current_time() == before_s

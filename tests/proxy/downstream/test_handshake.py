@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from proxy.config import Listen
@@ -169,7 +170,10 @@ async def test_case_16_who_never_finishes_the_handshake_is_closed(tmp_path: Path
         silent, slow, good = await rig.miner(), await rig.miner(), await rig.miner()
         await slow.raw(b"{")
         await good.hello()
-        mock_clock.jump(31.0)
+        mock_clock.jump(29.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert rig.app.reactor.connection_count == 3
+        mock_clock.jump(2.0)
         await until(lambda: rig.app.reactor.connection_count == 1)
         for miner in (silent, slow):
             await miner.hung_up()

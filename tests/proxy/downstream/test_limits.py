@@ -79,6 +79,7 @@ async def test_one_address_cannot_use_up_the_site(tmp_path: Path) -> None:
         for miner in inside:
             await miner.hello()
         await (await rig.miner()).hung_up()
+        assert (rig.app.guard.refused, rig.app.guard.connections) == (1, 2)
         elsewhere = Miner(await trio.open_tcp_stream(*rig.address, local_address="127.0.0.9"))
         await elsewhere.hello()
 
@@ -95,6 +96,7 @@ async def test_an_address_that_sends_only_nonsense_is_shut_out_for_a_while_and_o
             nursery.cancel_scope.cancel()
         again = Miner(await trio.open_tcp_stream(*rig.address, local_address="127.0.0.66"))
         await again.hung_up()
+        assert rig.app.guard.refused == 1
         await mines(rig, good, hello)
         mock_clock.jump(61.0)
         forgiven = Miner(await trio.open_tcp_stream(*rig.address, local_address="127.0.0.66"))

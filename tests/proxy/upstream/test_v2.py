@@ -415,5 +415,9 @@ def test_a_changed_load_is_told_and_a_small_change_is_not(site):
 def test_a_refused_update_changes_nothing(site):
     site.session.tick(Load(1e15, EASY))
     site.pool.heard()
+    before = (site.session.difficulty, site.session.current)
     site.pool.says(mining.UpdateChannelError(7, b"invalid-nominal-hashrate"))
+    site.session.tick(Load(1e15, EASY))
     assert site.session.is_alive
+    assert (site.session.difficulty, site.session.current) == before
+    assert site.pool.heard() == [], "what was refused is not asked for again"
