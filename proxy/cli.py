@@ -237,21 +237,9 @@ def apikey(name: str, role: Literal["utility", "operator", "viewer"], /) -> int:
     role
         utility: heat demand and meter; operator: units too; viewer: reading.
     """
-    import hashlib
-    import secrets
+    from proxy.commands.apikey import make_key
 
-    import msgspec
-
-    from proxy.config import ApiKey
-
-    key = secrets.token_urlsafe(32)
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    try:
-        msgspec.convert({"name": name, "role": role, "sha256": digest}, ApiKey)
-    except msgspec.ValidationError as error:
-        raise CliError(f'"{name}" is no name for a key: letters, digits and _ . : -, at most 63') from error
-    say(f"The key, shown only now; keep it in a file of mode 0600:\n\n{key}\n\nPaste into the site file, then reload:\n")
-    say(f'[[api.keys]]\nname = "{name}"\nrole = "{role}"\nsha256 = "{digest}"')
+    make_key(name, role)
     return 0
 
 
@@ -394,29 +382,13 @@ def verify(
     return 0 if verify_source(source) else EXIT_FAILED
 
 
-def check_import_names() -> None:
-    """Make sure that `proxy` and `protocol` are ours. Raises CliError when another distribution owns them.
-
-    PyPI's `proxy.py` and `protocol` use the same import names, so this is an application for its own virtual environment.
-    """
-    import protocol
-    import proxy
-
-    ours = Path(__file__).resolve().parent
-    for module, folder, words in ((proxy, ours, "Thermostratum"), (protocol, ours.parent / "protocol", "Stratum")):
-        found = Path(module.__file__ or "nowhere").resolve()
-        if found.parent != folder or words not in (module.__doc__ or ""):
-            raise CliError(
-                f"\"{module.__name__}\" is another program's ({found}): PyPI's proxy.py or protocol is installed here too;"
-                " install Thermostratum into a virtual environment of its own"
-            )
-
-
 def main(words: list[str] | None = None) -> NoReturn:
     """Entry point of the command: run `words` (default: the command line) and exit with its code.
 
     An operator's mistake ends in a message, never in a traceback.
     """
+    from proxy.commands.import_names import check_import_names
+
     try:
         check_import_names()
         code = app(words, exit_on_error=False, result_action="return_value") or 0  # --help and --version return nothing
