@@ -307,13 +307,18 @@ def profile_unit(
     change_reboots: Annotated[bool, Parameter(negative=())] = False,
     sleep: bool = True,
     patience: float = 1_200.0,
+    unit: str | None = None,
+    without_work: float = 900.0,
+    url: Url = DEFAULT_URL,
+    key_file: KeyFile = None,
     name: str | None = None,
     out: Path | None = None,
     yes: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Record how one machine follows commands, and write it as a model for the site file: watts, hashes, delays, ramps, reboots.
 
-    It is set to each level, then put to sleep and woken, and brought back to the level it had, also after Ctrl-C. Asks first.
+    It is set to each level, then put to sleep and woken, and brought back to the level it had, also after Ctrl-C. Asks first. With
+    --unit, the running proxy that gives it work keeps it from work for a while, and what it then does is recorded too.
 
     Example: `thermostratum profile-unit 10.20.1.7 --driver avalon --levels 0,1,2 --out a1566ha.toml`
 
@@ -340,6 +345,10 @@ def profile_unit(
         Put it to sleep and wake it too.
     patience
         Seconds that one change may take to settle.
+    unit
+        Its id in the running proxy, where it must be in service. Default: what it does without work is not recorded.
+    without_work
+        Seconds that it is watched without work.
     name
         Of the model. Default: what the machine calls itself.
     out
@@ -348,10 +357,13 @@ def profile_unit(
         Do not ask.
     """
     from proxy.commands import profile_unit as command
+    from proxy.commands.profile_gate import WorkFrom
     from proxy.units.profile import Plan
 
     if not 120 <= patience <= 3_600:
         raise CliError("--patience must be 120 to 3600 seconds")
+    if not 300 <= without_work <= 86_400:
+        raise CliError("--without-work must be 300 to 86400 seconds")
     account = {} if user is None else {"api_user": user}
     if password_file is not None:
         account["api_password_file"] = str(password_file.absolute())
@@ -363,8 +375,10 @@ def profile_unit(
         change_reboots=change_reboots,
         with_sleep=sleep,
         patience_s=patience,
+        without_work_s=without_work,
     )
-    request = command.Request(address=address, port=port, plan=plan, account=account, name=name, out=out)
+    work = None if unit is None else WorkFrom(unit=unit, url=url, key_file=key_file)
+    request = command.Request(address=address, port=port, plan=plan, account=account, name=name, out=out, work=work)
     command.profile_unit(request, is_agreed=yes)
     return 0
 

@@ -31,7 +31,10 @@ from proxy.config_units import Level as Level
 from proxy.config_units import Loop as Loop
 from proxy.config_units import Model as Model
 from proxy.config_units import Unit as Unit
+from proxy.config_units import WithoutWork as WithoutWork
 from proxy.config_units import api_port as api_port
+from proxy.config_units import may_starve as may_starve
+from proxy.config_units import starving_is_unsafe as starving_is_unsafe
 
 
 class Site(Table, frozen=True, kw_only=True):

@@ -34,6 +34,23 @@ class Level(Table, frozen=True, kw_only=True):
     core_voltage_mv: Annotated[int, Meta(ge=500, le=2_000, description="axeos: core voltage sent with it")] | None = None
 
 
+class WithoutWork(Table, frozen=True, kw_only=True):
+    """[models.NAME.without_work]: what a machine of the model did when it got no work, as `profile-unit` records it."""
+
+    behaviour: Annotated[
+        Literal["idles", "heats_on", "restarts", "silent"],
+        Meta(description="what it does; only a model that idles, and came back by itself, may be kept from work"),
+    ]
+    power_w: Annotated[float, Meta(ge=0, le=100_000, description="what it drew at the end")] | None = None
+    idle_after_s: Annotated[float, Meta(ge=0, le=86_400, description="from the loss of work until its power had gone")] | None = (
+        None
+    )
+    resume_s: (
+        Annotated[float, Meta(ge=0, le=86_400, description="from new work until its old power; not set: it did not come back")]
+        | None
+    ) = None
+
+
 class Model(Table, frozen=True, kw_only=True):
     """[models.NAME]: data of a kind of machine, as recorded on one."""
 
@@ -59,8 +76,9 @@ class Model(Table, frozen=True, kw_only=True):
     ramp_up_s: Annotated[float, Meta(ge=0, le=3_600, description="from no to full power once it moves, as recorded")] | None = None
     ramp_down_s: Annotated[float, Meta(ge=0, le=3_600, description="from full to no power, as recorded")] | None = None
     may_starve: Annotated[
-        bool, Meta(description="true: tried to be safe without work, so it gets none where it was told to sleep and does not")
+        bool, Meta(description="true: gets no work where it was told to sleep and does not; needs a without_work that is safe")
     ] = False
+    without_work: WithoutWork | None = None
     worker_name_limit: Annotated[int, Meta(ge=8, le=191, description="longer worker names are cut by the firmware")] = 63
     api_user: Annotated[str, Meta(max_length=64, description="account of its API; default: the family's usual one")] | None = None
     api_password_file: (
@@ -92,3 +110,19 @@ class Unit(Table, frozen=True, kw_only=True):
 def api_port(unit: Unit, model: Model) -> int:
     """TCP port of a unit's API: its own, else the usual one of its family."""
     return unit.api_port if unit.api_port is not None else API_PORTS[model.driver]
+
+
+def starving_is_unsafe(model: Model) -> str | None:
+    """Why a machine of this model must not be kept from work; None when a record says that it may."""
+    record = model.without_work
+    if record is None:
+        return "nothing is recorded of what it does without work"
+    if record.behaviour != "idles":
+        does = {"heats_on": "heats on all the same", "restarts": "restarts again and again", "silent": "answers no more"}
+        return f"without work it {does[record.behaviour]}"
+    return "it did not come back by itself when it had work again" if record.resume_s is None else None
+
+
+def may_starve(model: Model) -> bool:
+    """Whether work may be withheld from a machine of this model: permitted in the site file, and recorded to be safe."""
+    return model.may_starve and starving_is_unsafe(model) is None

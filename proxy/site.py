@@ -251,6 +251,13 @@ class LiveSite:
         self._audit(actor, "unit.service", unit_id, after, problem or "done")
         return problem
 
+    def withhold_work(self, unit_id: str, for_s: float | None, actor: str) -> str | None:
+        """See Site."""
+        problem = self._fleet.withhold(unit_id, for_s)
+        after = "given back" if for_s is None else f"withheld for {for_s:.0f} s"
+        self._audit(actor, "unit.work", unit_id, after, problem or "done")
+        return problem
+
     def command_unit(self, unit_id: str, level: int, actor: str) -> str | None:
         """See Site."""
         problem = self._heat.command_unit(unit_id, level, actor, self._clock())

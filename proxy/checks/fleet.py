@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from proxy.checks.report import Report
-from proxy.config import Level, Loop, Model, SiteConfig, Unit, api_port
+from proxy.config import Level, Loop, Model, SiteConfig, Unit, api_port, starving_is_unsafe
 from proxy.work.geometry import Geometry, seconds_to_exhaust
 
 # The smallest extranonce2 that pools are known to give. What a pool really gives is only known once it is connected.
@@ -49,6 +49,12 @@ def _models(config: SiteConfig, report: Report) -> None:
         if name not in used:
             report.warn(path, "no unit is of this model")
         _levels(model, path, report)
+        unsafe = starving_is_unsafe(model)
+        if model.may_starve and unsafe is not None:
+            report.mistake(
+                f"{path}.may_starve",
+                f"{unsafe}: record it on one machine (`thermostratum profile-unit`, with --unit), or take may_starve away",
+            )
         report.unique(((f"{path}.levels[{i}].name", level.name) for i, level in enumerate(model.levels)), "name each level once")
         report.unique(
             ((f"{path}.levels[{i}].setting", str(level.setting)) for i, level in enumerate(model.levels)),

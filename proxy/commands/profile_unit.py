@@ -6,6 +6,7 @@ Ctrl-C or SIGTERM. What is measured and how is `units.profile`.
 
 import datetime
 import ipaddress
+import math
 import signal
 import sys
 import time
@@ -16,6 +17,7 @@ import msgspec
 import trio
 
 from proxy import config
+from proxy.commands.profile_gate import ProxyGate, WorkFrom
 from proxy.commands.say import CliError, say
 from proxy.errors import UnitError
 from proxy.units.credentials import NEEDS_PASSWORD, read_password
@@ -37,6 +39,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     account: dict[str, str]  # api_user, api_password_file
     name: str | None
     out: Path | None
+    work: WorkFrom | None = None
 
 
 def parse_settings(text: str) -> tuple[Setting, ...]:
@@ -72,6 +75,8 @@ def check_request(request: Request) -> None:
         raise CliError(f"{request.plan.driver} machines take no command without a password; give --password-file")
     if password_file is not None:
         read_password(Path(password_file))
+    if request.work is not None:
+        ProxyGate(request.work).check(request.address)
 
 
 def describe(request: Request) -> str:
@@ -80,10 +85,14 @@ def describe(request: Request) -> str:
     settings = ", ".join(f"{each.setting}" for each in plan.settings)
     sleeps = "Then it is put to sleep and woken. " if plan.with_sleep else ""
     count = len(plan.settings) + 2 * plan.with_sleep
+    starves = ""
+    if request.work is not None:
+        starves = f"Then it gets no work for {plan.without_work_s / 60:.0f} minutes. "
+        count += math.ceil(plan.without_work_s / 240) + 1
     return (
-        f"{request.address} ({plan.driver}) is set to {settings} in turn and watched until its power stands still. {sleeps}"
-        f"That takes about {4 * count} minutes, more if it reboots or tunes itself; then it is brought back to the level it has"
-        " now.\n"
+        f"{request.address} ({plan.driver}) is set to {settings} in turn and watched until its power stands still. "
+        f"{sleeps}{starves}That takes about {4 * count} minutes, more if it reboots or tunes itself; then it is brought back to the"
+        " level it has now.\n"
         "Its water must flow all the time, and nobody else may command it: in a running site, take it out for service first."
     )
 
@@ -118,7 +127,8 @@ def profile_unit(request: Request, *, is_agreed: bool) -> None:
         return make_driver(unit, model, connect_tcp, time.time)
 
     async def run() -> Profile | None:
-        return await record(Recording(request.plan, driver_for, trio.current_time, trio.sleep, _tell), until_signal)
+        gate = None if request.work is None else ProxyGate(request.work)
+        return await record(Recording(request.plan, driver_for, trio.current_time, trio.sleep, _tell, gate), until_signal)
 
     try:
         profile = trio.run(run)

@@ -33,6 +33,22 @@ LEAST_RAMP_S = 0.1
 DARK_PART = 0.3
 
 
+class WithoutWork(msgspec.Struct, frozen=True):
+    """What a kind of machine does when it gets no work. `stale_s`: how long it goes on with its last job (idles), or how long after
+    the loss, and after each start, it restarts (restarts). `probe_s`: how often it looks for work again."""
+
+    behaviour: Literal["idles", "heats_on", "restarts"] = "idles"
+    stale_s: float = 0.0
+    probe_s: float = 0.0
+
+
+# Avalons make work of their own from the last job, then their firmware restarts (BOOTBY 0x08, pool inactive); Bitaxes stop their
+# chip once no pool can be reached and look again each 30 s. Of the others nothing is public: they run dry at once.
+# That an Avalon waits ten minutes is our assumption.
+WITHOUT_WORK = {"avalon": WithoutWork("restarts", stale_s=600.0), "axeos": WithoutWork(probe_s=30.0)}
+BOOT_BY_POWER, BOOT_BY_POOL_INACTIVE = 0x04, 0x08
+
+
 class SimDeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of machine. Ranges are what each instance draws from, evenly."""
 
@@ -50,6 +66,7 @@ class SimDeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
     product: str = "AvalonMiner 1566HA"
     firmware: str = "1566HA-480-26031801_9d3f0a1_71c2e55"
     flow_l_per_min: float = 8.0
+    without_work: WithoutWork = WithoutWork()
     efficiency: float = 0.94  # of its power into the water
     spread: float = 0.02  # of power between machines, one standard deviation
     power_per_k: float = 0.003  # more power for each K of warmer water
@@ -74,7 +91,17 @@ class SimDeviceSpec(msgspec.Struct, frozen=True, kw_only=True):
             wake_delay_s=(0.4 * model.wake_s, 0.8 * model.wake_s),
             silent_s=0.1 * model.wake_s,
             heat_lag_s=30.0 / time_scale,
+            without_work=_without_work(model, time_scale),
         )
+
+
+def _without_work(model: config.Model, time_scale: float) -> WithoutWork:
+    """As recorded, else what is known of the family."""
+    record = model.without_work
+    if record is not None and record.behaviour != "silent":
+        return WithoutWork(record.behaviour, stale_s=record.idle_after_s or 0.0)
+    known = WITHOUT_WORK.get(model.driver, WithoutWork())
+    return WithoutWork(known.behaviour, known.stale_s / time_scale, known.probe_s / time_scale)
 
 
 class SimFaults(msgspec.Struct):
@@ -90,7 +117,7 @@ class SimFaults(msgspec.Struct):
     is_gone: bool = False  # takes no connections
     frozen: bool = False  # its telemetry stands still
     no_sensors: bool = False  # temperatures read -273
-    no_work: bool = False  # none of its pools answers: it runs dry
+    no_work: bool = False  # none of its pools answers
 
 
 class Phase(Enum):
@@ -124,6 +151,9 @@ class SimDevice:
         self._running_setting = self.setting
         self.phase = Phase.RUNNING if level else Phase.ASLEEP
         self.soft_off = 0 if level else SOFT_OFF_ASKED
+        self.boot_by = BOOT_BY_POWER
+        self._has_job = True  # it has something to hash, were it an old job
+        self._dry_since_s: float | None = None
         self.power_w = self._target_w()
         self.outlet_c = self._settled_outlet_c()
         self._frozen_summary: str | None = None
@@ -146,7 +176,14 @@ class SimDevice:
     @property
     def is_running(self) -> bool:
         """Its boards are up and have work."""
-        return self.phase is Phase.RUNNING and not self.faults.no_work
+        return self.phase is Phase.RUNNING and not self._is_dry
+
+    @property
+    def _is_dry(self) -> bool:
+        """No work, and it does not go on with an old job either."""
+        habit = self.spec.without_work
+        gone_s = 0.0 if self._dry_since_s is None else self._now_s - self._dry_since_s
+        return not self._has_job or (self.faults.no_work and habit.behaviour == "idles" and gone_s >= habit.stale_s)
 
     @property
     def is_starting(self) -> bool:
@@ -185,6 +222,7 @@ class SimDevice:
         duration_s = now_s - self._now_s
         if duration_s <= 0.0:
             return
+        self._notice_work()
         target_w, nominal_w = self._target_w(), self.spec.levels[-1].power_w
         if target_w >= self.power_w:
             self.power_w = min(target_w, self.power_w + duration_s * nominal_w / self.spec.ramp_up_s)
@@ -196,7 +234,7 @@ class SimDevice:
     def _target_w(self) -> float:
         if self.phase is Phase.ASLEEP:
             return self.spec.sleep_power_w
-        if self.phase is Phase.STARTING or self.faults.no_work:
+        if self.phase is Phase.STARTING or self._is_dry:
             return IDLE_OVER_SLEEP * self.spec.sleep_power_w
         level = next((level for level in self.spec.levels if level.setting == self._running_setting), self.spec.levels[-1])
         return level.power_w * self._power_factor()
@@ -227,9 +265,34 @@ class SimDevice:
         """softon, likewise."""
         self._at(at_unix_s, self._wake)
 
+    def _notice_work(self) -> None:
+        """Work comes and goes."""
+        habit = self.spec.without_work
+        if self.faults.no_work and self._dry_since_s is None:
+            self._dry_since_s = self._now_s
+            if habit.behaviour == "restarts" and self.phase is not Phase.ASLEEP:
+                self._after(habit.stale_s, self._give_up)
+        elif not self.faults.no_work and self._dry_since_s is not None:
+            was_dry, self._dry_since_s = not self._has_job or self._now_s - self._dry_since_s >= habit.stale_s, None
+            if was_dry and habit.probe_s:
+                self._has_job = False
+                self._after(habit.probe_s, self._take_job)
+            else:
+                self._has_job = True
+
+    def _take_job(self) -> None:
+        self._has_job = True
+
+    def _give_up(self) -> None:
+        if self.faults.no_work:
+            self.reboot()
+            self.boot_by = BOOT_BY_POOL_INACTIVE
+
     def reboot(self) -> None:
-        """Boards dark, API away for a while, counters at 0; wakes it from softoff."""
+        """Boards dark, API away for a while, counters and its last job gone; wakes it from softoff."""
         self._due.clear()
+        self.boot_by = BOOT_BY_POWER
+        self._has_job, self._dry_since_s = not self.faults.no_work, None
         self._booted_s = self._now_s
         self._silent_until_s = self._now_s + self.spec.silent_s
         self.setting = self._running_setting = self.next_setting

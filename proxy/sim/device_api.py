@@ -57,7 +57,7 @@ def summary(device: "SimDevice") -> str:
         "NETFAIL": "0 0 0 0 0 0 0 0",
         "SYSTEMSTATU": f"Work: {work}, Hash Board: 4 ",
         "Elapsed": device.elapsed_s,
-        "BOOTBY": "0x04.00000000",
+        "BOOTBY": f"0x{device.boot_by:02x}.00000000",
         "DH": "1.299%",
         "ITemp": NO_SENSOR_C if gone else round(device.inlet_c),
         "HBITemp": NO_SENSOR_C if gone else round(device.inlet_c),

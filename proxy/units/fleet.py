@@ -22,6 +22,7 @@ from proxy.units.image import image_of
 from proxy.units.inventory import Inventory
 from proxy.units.lifecycle import UnitLife
 from proxy.units.pace import Pace
+from proxy.units.trials import Trials
 from proxy.units.unit import UnitImage, UnitState
 from proxy.views import UnitView
 
@@ -83,12 +84,13 @@ class Fleet:
         )
         self._lives: dict[str, UnitLife] = {}
         self._starvable: dict[str, UnitLife] = {}
+        self._trials = Trials()
         self._actors: dict[str, UnitActor] = {}
         for unit in units:
             model = models[unit.model]
             life = UnitLife(unit, model, heat, self._publish, self._announce)
             self._lives[unit.id] = life
-            if model.may_starve:
+            if config.may_starve(model):
                 self._starvable[unit.id] = life
             self._actors[unit.id] = UnitActor(life, make_driver(unit, model, connect, wall_clock), shared)
 
@@ -148,8 +150,25 @@ class Fleet:
         if in_service:
             life.take_out(note, trio.current_time())
         else:
+            self._trials.end(unit_id)
             life.put_back(trio.current_time())
             self._actors[unit_id].read_soon()
+        return None
+
+    def withhold(self, unit_id: str, for_s: float | None) -> str | None:
+        """Keep work from a unit in service for so long, to see what it does; None gives it back. None when done, or why not.
+
+        It ends by itself, and when the unit is put back, so that nothing that asked for it and died can starve a machine.
+        """
+        life = self._lives.get(unit_id)
+        if life is None:
+            return f"no unit {unit_id}"
+        if for_s is None:
+            self._trials.end(unit_id)
+            return None
+        if life.state is not UnitState.SERVICE:
+            return "it is in heat control: take it out for service first"
+        self._trials.begin(unit_id, trio.current_time() + for_s)
         return None
 
     def accept_serial(self, unit_id: str) -> str | None:
@@ -174,8 +193,9 @@ class Fleet:
         return None
 
     def starved(self) -> frozenset[str]:
-        """The units that are to get no work: told to sleep, not obeying, of a model that may starve."""
-        return frozenset(unit_id for unit_id, life in self._starvable.items() if life.is_starved)
+        """The units that are to get no work: told to sleep, not obeying, of a model that may starve; and those on trial."""
+        disobeying = frozenset(unit_id for unit_id, life in self._starvable.items() if life.is_starved)
+        return disobeying | self._trials.units(trio.current_time())
 
     def views(self, now_s: float) -> list[UnitView]:
         """For people. What only Stratum knows (connected, shares, difficulty) is None, False or 0 here."""

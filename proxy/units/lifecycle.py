@@ -77,6 +77,7 @@ class UnitLife:
         self.model = model
         asleep = LevelFact(model.sleep_power_w, 0.0)
         self.levels = shared((asleep, *(LevelFact(level.power_w, level.hashrate_hps) for level in model.levels)))
+        self._may_starve = config.may_starve(model)
         self._stale_s = heat.telemetry_stale_s
         self._is_ours = heat.enabled  # else it is only watched, and whoever commands it is right
         self._obey_s = max(OBEY_S, 2 * heat.telemetry_period_s)
@@ -152,10 +153,7 @@ class UnitLife:
     def is_starved(self) -> bool:
         """It was told to sleep and does not, or cannot be asked, and is known to be safe without work: so it gets none."""
         return (
-            self.model.may_starve
-            and self._is_ours
-            and self.level_commanded == 0
-            and self.state in (UnitState.FAULT, UnitState.OFFLINE)
+            self._may_starve and self._is_ours and self.level_commanded == 0 and self.state in (UnitState.FAULT, UnitState.OFFLINE)
         )
 
     def may_command(self, now_s: float) -> bool:

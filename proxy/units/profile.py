@@ -1,4 +1,4 @@
-"""Records how one machine follows commands: each level's watts and hashes, delays, ramps, sleep and waking.
+"""Records how one machine follows commands: each level's watts and hashes, delays, ramps, sleep and waking, life without work.
 
 It drives any Driver with any clock and keeps no sockets, files or signals: `commands.profile_unit` has those, and sees to it that
 `restore` is called whatever happened. Nothing is repeated blindly: a command without an answer is read back.
@@ -13,6 +13,7 @@ from proxy import config
 from proxy.errors import UnitError
 from proxy.units.drivers.base import Answer, Driver, Outcome, Reading
 from proxy.units.profile_trace import Change, Rest, Sample, change_of, has_moved, rest_of, shows
+from proxy.units.profile_work import Dry, Watch, WorkGate, watch_without_work
 
 # Between two looks: fine enough for a delay, easy on a controller with one core.
 LOOK_S = 2.0
@@ -47,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     change_reboots: bool = False  # for the driver: a change needs a reboot to be sent with it
     with_sleep: bool = True
     patience_s: float = 1_200.0  # for one change to settle
+    without_work_s: float = 900.0  # how long it is watched without work, where somebody can keep it from it
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +61,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     sleep: Change | None
     wake: Change | None
     calibrated: bool  # it was seen tuning itself on the way
+    without_work: Dry | None = None
 
 
 class Recording:
@@ -71,7 +74,9 @@ class Recording:
         now: Callable[[], float],
         rest: Callable[[float], Awaitable[None]],
         tell: Callable[[str], None],
+        gate: WorkGate | None = None,
     ) -> None:
+        """`gate` can keep work from the machine; without one, what it does without work is not recorded."""
         self.plan = plan
         self.found_level: int | None = None
         self._make_driver = make_driver
@@ -83,6 +88,8 @@ class Recording:
         self._last: Reading | None = None
         self._calibrated = False
         self._has_sent = False
+        self._gate = gate
+        self._is_withheld = False
 
     async def begin(self) -> Reading:
         """Look at it without touching it. Raises ProfileError when it should not be recorded now, UnitError for silence."""
@@ -103,7 +110,10 @@ class Recording:
         return reading
 
     async def measure(self) -> Profile:
-        """Visit each level upwards, then sleep and wake. Raises ProfileError or UnitError; `restore` must follow either way."""
+        """Visit each level upwards, then sleep and wake, then no work. Raises ProfileError or UnitError.
+
+        `restore` must follow either way.
+        """
         if self._found is None:
             raise ProfileError("look at it first")
         self._tell(f"waiting until it stands still on {self._name(self.found_level or 1)}")
@@ -124,6 +134,7 @@ class Recording:
             self._last = await self._driver.read()
             sleep = await self._change(0, before)
             wake = await self._change(len(rests), sleep.after)
+        without_work = None if self._gate is None else await self._without_work(self._gate, rests[-1])
         top_w = rests[-1].power_w
         return Profile(
             plan=self.plan,
@@ -133,10 +144,24 @@ class Recording:
             sleep=sleep and _scaled(sleep, top_w),
             wake=wake and _scaled(wake, top_w),
             calibrated=self._calibrated,
+            without_work=without_work,
         )
 
+    async def _without_work(self, gate: WorkGate, before: Rest) -> Dry:
+        self._has_sent = self._is_withheld = True
+        watch = Watch(self._look, self._now, self._rest, self._tell, self.plan.without_work_s, self.plan.patience_s)
+        uptime_s = self._last.elapsed_s if self._last is not None else None
+        dry = await watch_without_work(watch, gate, before, uptime_s)
+        self._is_withheld = False
+        return dry
+
     async def restore(self) -> bool:
-        """Bring it back to the level it was found on; True once it says so. Does nothing where nothing was sent."""
+        """Bring it back to the level it was found on, with work; True once it says so. Does nothing where nothing was sent."""
+        if self._gate is not None and self._is_withheld:
+            try:
+                await self._gate.give_back()
+            except UnitError as problem:
+                self._tell(f"{problem}; its work comes back by itself within two minutes")
         level = self.found_level
         if level is None or not self._has_sent:
             return True

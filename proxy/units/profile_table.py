@@ -9,10 +9,12 @@ from collections.abc import Iterable
 
 from proxy.units.profile import Profile, level_name
 from proxy.units.profile_trace import Change
+from proxy.units.profile_work import Dry
 
 # Machines of one kind differ, and water is not always as warm: what took this long here may take so much longer there.
 ALLOWANCE = 1.5
 LEAST_S, MOST_S = 30.0, 3_600.0
+USUAL_SLEEP_W = 15.0  # what a model has that names none
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -27,7 +29,8 @@ def table_of(profile: Profile, name: str, recorded_at: str, account: dict[str, s
     if profile.calibrated:
         lines.append("# It tuned itself meanwhile: times are longer than they will be.")
     lines += [f"# {_told(change, profile)}" for change in _all(profile)]
-    lines.append(f"[models.{name}]" if _BARE_KEY.fullmatch(name) else f"[models.{_text(name)}]")
+    table = f"models.{name}" if _BARE_KEY.fullmatch(name) else f"models.{_text(name)}"
+    lines.append(f"[{table}]")
     lines.append(f'driver = "{plan.driver}"')
     if plan.driver == "avalon":
         lines += [f'setting_command = "{plan.setting_command}"', f'wake = "{plan.wake}"']
@@ -36,6 +39,8 @@ def table_of(profile: Profile, name: str, recorded_at: str, account: dict[str, s
     lines += [f"{key} = {value:g}" for key, value in times_of(profile).items()]
     if profile.sleep is not None:
         lines.append(f"sleep_power_w = {_watts(profile.sleep.after.power_w)}")
+    elif profile.levels[0].power_w <= USUAL_SLEEP_W:
+        lines.append("sleep_power_w = 0  # not recorded; the usual value is above the lowest level")
     lines += [f"{key} = {_text(value)}" for key, value in account.items()]
     lines.append("levels = [")
     for setting, rest in zip(plan.settings, profile.levels, strict=True):
@@ -44,7 +49,25 @@ def table_of(profile: Profile, name: str, recorded_at: str, account: dict[str, s
         numbers = f"power_w = {power}, hashrate_hps = {rate}, setting = {setting.setting}{voltage}"
         lines.append(f'    {{ name = "{called}", {numbers} }},')
     lines.append("]")
+    if profile.without_work is not None:
+        lines += _without_work(profile.without_work, table)
     return "\n".join(lines) + "\n"
+
+
+def _without_work(dry: Dry, table: str) -> list[str]:
+    """A table below the model's own. Permission to withhold work is not in it: that is the operator's to give."""
+    watched = f"watched for {dry.watched_s:.0f} s, {dry.restarts} restarts, {dry.before_w:.0f} W with work"
+    lines = ["", f"# {watched}.", f"[{table}.without_work]", f'behaviour = "{dry.behaviour}"']
+    lines += [
+        f"{key} = {value:g}"
+        for key, value in {
+            "power_w": None if dry.power_w is None else round(dry.power_w, 1),
+            "idle_after_s": None if dry.idle_after_s is None else round(dry.idle_after_s, 1),
+            "resume_s": None if dry.resume_s is None else round(dry.resume_s, 1),
+        }.items()
+        if value is not None
+    ]
+    return lines
 
 
 def times_of(profile: Profile) -> dict[str, float]:

@@ -40,6 +40,12 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
+class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """withheld_s: no work for so long, at most 300 s; ask again to go on. null gives it back."""
+
+    withheld_s: Annotated[float, msgspec.Meta(gt=0, le=300)] | None
+
+
 class LevelCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """level: 0 is asleep, then the model's levels in rising power."""
 
@@ -149,6 +155,20 @@ async def put_service(request: Request[Any, Any, State], web: Web, unit_id: Unit
 
 
 @put(
+    "/api/v1/units/{unit_id:str}/work",
+    **OPERATE,
+    responses=documented(400, 401, 403, 404, 409, 413, 429),
+    tags=["units"],
+    summary="Keep work from a unit on trial, or give it back",
+)
+async def put_work(request: Request[Any, Any, State], web: Web, unit_id: UnitId, data: JSONBody[Work]) -> Done:
+    """Only for a unit in service: to record what its model does without work. It ends by itself."""
+    _require_unit(web, unit_id)
+    reason = web.site.withhold_work(unit_id, data.withheld_s, actor_name(request))
+    return _taken(unit_id, reason, "work given back" if data.withheld_s is None else f"no work for {data.withheld_s:g} s")
+
+
+@put(
     "/api/v1/units/{unit_id:str}/level",
     **OPERATE,
     status_code=202,
@@ -207,4 +227,4 @@ async def post_reload(request: Request[Any, Any, State], web: Web) -> Reloaded:
     return Reloaded(actor)
 
 
-HANDLERS = [put_demand, put_meter, put_limit, put_service, put_level, post_accept_serial, post_clear_fault, post_reload]
+HANDLERS = [put_demand, put_meter, put_limit, put_service, put_work, put_level, post_accept_serial, post_clear_fault, post_reload]

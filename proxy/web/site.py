@@ -87,6 +87,10 @@ class Site(Protocol):
         """Take a unit out of (or back into) automatic control. None when done, else why not."""
         ...
 
+    def withhold_work(self, unit_id: str, for_s: float | None, actor: str) -> str | None:
+        """Give a unit in service no work for so long, on trial; None: give it back. None when done, else why not."""
+        ...
+
     def command_unit(self, unit_id: str, level: int, actor: str) -> str | None:
         """Command one power level by hand. None when the command was taken, else why not."""
         ...

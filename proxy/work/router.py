@@ -31,6 +31,7 @@ MIN_SEARCH_SPACE_S = 60.0
 # Fan-out order is by hashrate; hashrates move slowly.
 ORDER_LIFE_S = 60.0
 FAN_OUT_AT_ONCE = 128
+WITHHELD = "it was told to sleep and does not, or is on trial without work"
 
 
 class Router:
@@ -191,10 +192,10 @@ class Router:
         if change is None:
             return
         for unit in change.closed:
-            self._events.publish("unit.work_withheld", "warning", unit=unit, cause="it was told to sleep and does not")
+            self._events.publish("unit.work_withheld", "warning", unit=unit, cause=WITHHELD)
             for channel in self._channels_of(unit):
                 if channel.stratum_version == 1:
-                    channel.link.close("its work is withheld: it was told to sleep and does not")
+                    channel.link.close(f"its work is withheld: {WITHHELD}")
         for unit in change.opened:
             self._events.publish("unit.work_resumed", unit=unit)
             for channel in self._channels_of(unit):

@@ -14,6 +14,7 @@ async def test_a_unit_that_does_not_sleep_gets_no_job_until_it_does(
     tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(halls.MODEL, "may_starve", True)
+    monkeypatch.setitem(halls.MODEL, "without_work", {"behaviour": "idles", "resume_s": 20.0})
     async with hall(tmp_path, mock_clock, units=2, is_mining=True) as it:
         bad, good = it.miners["U0"], it.miners["U1"]
         it.devices["U0"].faults.no_effect = True
@@ -33,3 +34,19 @@ async def test_a_unit_that_does_not_sleep_gets_no_job_until_it_does(
         await until(lambda: bad.totals.methods_seen["mining.notify"] > jobs)
         names = [event.name for event in it.app.events.since(0)]
         assert names.count("unit.work_withheld") == names.count("unit.work_resumed") == 1
+
+
+async def test_a_unit_in_service_is_without_work_on_trial_and_mines_again_after_it(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with hall(tmp_path, mock_clock, units=1, is_mining=True) as it:
+        miner = it.miners["U0"]
+        path = "/api/v1/units/U0"
+        assert (await it.put(f"{path}/work", {"withheld_s": 60})).status_code == 409
+        assert (await it.put(f"{path}/service", {"in_service": True, "note": "recording"})).status_code == 200
+        assert (await it.put(f"{path}/work", {"withheld_s": 60})).status_code == 200
+        await it.until(lambda: miner.totals.connections == 2)
+        shares = miner.totals.submitted
+        await it.let_pass(30)
+        assert miner.totals.submitted == shares
+        await it.let_pass(40)
+        await until(lambda: miner.totals.submitted > shares)
+        assert ("operator", "unit.work", "U0", "done") in await it.audited()

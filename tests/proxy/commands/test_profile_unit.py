@@ -4,13 +4,18 @@ import re
 import tomllib
 
 import pytest
+import trio
 
 from proxy import cli
 from proxy.commands import profile_unit as command
+from proxy.commands.profile_gate import ProxyGate, WorkFrom
 from proxy.commands.say import CliError
 from proxy.units.drivers.base import Reading
-from proxy.units.profile import Plan, Profile, Setting
+from proxy.units.profile import Plan, Profile, ProfileError, Setting
 from proxy.units.profile_trace import Rest
+from tests.proxy.web.fake_site import KEYS, FakeSite
+from tests.proxy.web.serving import Clock
+from tests.proxy.web.thread_server import thread_server
 
 PLAN = Plan(driver="avalon", settings=(Setting(0), Setting(1)), with_sleep=False)
 PROFILE = Profile(
@@ -89,3 +94,45 @@ def test_the_person_who_is_asked_knows_what_will_happen(tmp_path):
     told = command.describe(request(tmp_path))
     assert all(word in told for word in ("10.0.0.1", "set to 0, 1", "brought back", "take it out for service"))
     assert "sleep" not in told
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A running proxy, a unit of it, and how the command is told of them."""
+    site = FakeSite(Clock())
+    key = tmp_path / "operator.key"
+    key.write_text(KEYS["operator"])
+    with thread_server(site) as server:
+        yield site, lambda unit: WorkFrom(unit=unit, url=server.url, key_file=key)
+
+
+def unit_that_is(site, **facts):
+    return next(unit for unit in site.units() if all(getattr(unit, name) == value for name, value in facts.items()))
+
+
+def test_work_is_kept_from_the_machine_through_the_proxy_that_gives_it(running):
+    site, work = running
+    unit = site.units()[0]
+    gate = ProxyGate(work(unit.id))
+    trio.run(gate.withhold, 120.0)
+    trio.run(gate.give_back)
+    assert [what for what, _ in site.actions] == [f"work {unit.id} 120.0", f"work {unit.id} None"]
+    site.refusal = "it is in heat control"
+    with pytest.raises(ProfileError, match="in heat control"):
+        trio.run(gate.withhold, 120.0)
+
+
+def test_another_machine_than_the_units_one_in_heat_control_and_one_that_mines_elsewhere_are_refused(running):
+    site, work = running
+    unit = unit_that_is(site, in_service=False, connected=True)
+    with pytest.raises(CliError, match="is at"):
+        ProxyGate(work(unit.id)).check("203.0.113.9")
+    with pytest.raises(CliError, match="take it out first"):
+        ProxyGate(work(unit.id)).check(unit.address)
+    with pytest.raises(CliError, match="No unit of this id"):
+        ProxyGate(work("nobody")).check("10.0.0.1")
+
+
+def test_the_person_who_is_asked_knows_how_long_it_gets_no_work(tmp_path):
+    told = command.describe(request(tmp_path, work=WorkFrom(unit="u1", url="http://127.0.0.1:1", key_file=None)))
+    assert "no work for 15 minutes" in told

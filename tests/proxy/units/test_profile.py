@@ -12,7 +12,7 @@ from proxy import config
 from proxy.checks.load import load_site
 from proxy.commands.profile_unit import record
 from proxy.commands.say import CliError
-from proxy.sim.device import CLOCK_BASE_UNIX_S, SimDeviceSpec
+from proxy.sim.device import CLOCK_BASE_UNIX_S, SimDeviceSpec, WithoutWork
 from proxy.units.profile import Plan, ProfileError, Recording, Setting
 from proxy.units.profile_table import table_of
 from tests.support.machines import AVALON, BRAIINS, FAMILIES
@@ -111,7 +111,7 @@ async def test_a_reboot_on_change_is_seen(autojump_clock):
     ],
 )
 async def test_a_machine_in_no_state_to_be_recorded_is_not_touched(level, fault, words, autojump_clock):
-    bench = Bench(AVALON, level=level)
+    bench = Bench(AVALON, level=level, without_work=WithoutWork())
     for name, value in fault.items():
         setattr(bench.machine.faults, name, value)
     with pytest.raises(Exception, match=words):

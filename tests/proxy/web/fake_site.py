@@ -432,6 +432,10 @@ class FakeSite:
         self.actions.append((f"service {unit_id} {in_service} {note}", actor))
         return self.refusal
 
+    def withhold_work(self, unit_id: str, for_s: float | None, actor: str) -> str | None:
+        self.actions.append((f"work {unit_id} {for_s}", actor))
+        return self.refusal
+
     def command_unit(self, unit_id: str, level: int, actor: str) -> str | None:
         self.actions.append((f"level {unit_id} {level}", actor))
         return self.refusal

@@ -78,6 +78,17 @@ async def test_commands_to_a_unit_reach_the_site_with_the_name_of_the_key() -> N
     assert {actor for _, actor in site.actions} == {"operator-key"}
 
 
+async def test_work_is_kept_from_a_unit_for_minutes_at_most_and_given_back() -> None:
+    site = FakeSite(Clock())
+    operator = bearer("operator")
+    async with local_client(WebContext(site)) as client:
+        kept = await client.put(f"{UNIT}/work", json={"withheld_s": 120}, headers=operator)
+        given = await client.put(f"{UNIT}/work", json={"withheld_s": None}, headers=operator)
+        long = await client.put(f"{UNIT}/work", json={"withheld_s": 3_600}, headers=operator)
+    assert (kept.status_code, given.status_code, long.status_code) == (200, 200, 400)
+    assert [what for what, _ in site.actions] == ["work loop-1-r1-s01 120.0", "work loop-1-r1-s01 None"]
+
+
 async def test_a_command_that_the_site_refuses_says_its_reason() -> None:
     site = FakeSite(Clock())
     site.refusal = "loop-1 is on standby: no flow"

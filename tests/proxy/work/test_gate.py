@@ -1,6 +1,7 @@
 """Work is withheld from exactly the units that are named, however it would have reached them, and given back."""
 
 from proxy.work.gate import Gate, GateChange
+from proxy.work.router import WITHHELD
 from tests.support.jobs import EASY, FakeSession
 from tests.support.routing import Bench
 
@@ -37,7 +38,7 @@ def test_a_unit_without_work_is_hung_up_on_and_gets_no_job_when_it_comes_back() 
     bench.router.upkeep([again, good], 50.0)
     assert bench.jobs(again) == []
     assert len(bench.jobs(good)) >= 2
-    assert bench.names("unit.work_withheld") == [{"unit": "bad", "cause": "it was told to sleep and does not"}]
+    assert bench.names("unit.work_withheld") == [{"unit": "bad", "cause": WITHHELD}]
 
 
 def test_work_is_given_back_at_once() -> None:

@@ -3,13 +3,14 @@
 import json
 import random
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from proxy import config
 from proxy.errors import UnitError
-from proxy.sim.device import SimDevice, SimDeviceSpec
+from proxy.sim.device import SimDevice, SimDeviceSpec, WithoutWork
 from proxy.units.drivers.avalon import AvalonDriver
 from proxy.units.drivers.base import Answer
 from proxy.units.drivers.cgminer import exchange
@@ -193,6 +194,7 @@ async def test_a_change_that_needs_a_reboot_is_not_rebooted_when_it_was_refused(
 
 async def test_without_hashes_its_pools_are_asked(autojump_clock):
     machine = device()
+    machine.spec = msgspec.structs.replace(machine.spec, without_work=WithoutWork())
     machine.faults.no_work = True
     reading = await driver_of(machine).read()
     assert (reading.hashing, reading.asleep, reading.pools_alive) == (False, False, 0)
