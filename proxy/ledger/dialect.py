@@ -3,9 +3,17 @@
 Nothing else belongs here: what both understand is written once, where it is used.
 """
 
-from sqlalchemy import Table
+from sqlalchemy import BigInteger, Column, ColumnElement, Table, cast, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
+
+
+def period_number(at_unix_ms: Column[int], period_s: int) -> ColumnElement[int]:
+    """Which period of this length a moment lies in, counted from 1970. Fit for GROUP BY.
+
+    The length stands in the statement, not among its values: PostgreSQL does not see that two placeholders are the same value.
+    """
+    return cast(at_unix_ms // literal_column(str(int(period_s) * 1000), BigInteger), BigInteger)
 
 
 def insert_or_ignore(dialect_name: str, table: Table) -> Insert:

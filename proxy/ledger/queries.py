@@ -6,9 +6,10 @@ Run by ledger.py in a thread with the reader's own connections, so a long report
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Connection, Table, cast, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from proxy.ledger import schema
+from proxy.ledger.dialect import period_number
 from proxy.ledger.reconcile import demand_of
 from proxy.ledger.records import (
     HASHES_PER_DIFFICULTY,
@@ -32,7 +33,7 @@ def share_rollups(conn: Connection, start_unix_s: float, end_unix_s: float, peri
     Shares not rolled up yet are added up on the way, in periods of `period_s`, so the newest period may come in two rows.
     """
     r, names, s = schema.rollup.c, schema.source, schema.share.c
-    period = cast(s.at_unix_ms // (period_s * 1000), BigInteger).label("period")
+    period = period_number(s.at_unix_ms, period_s).label("period")
     fresh = (
         select(
             period,

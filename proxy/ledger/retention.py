@@ -6,11 +6,11 @@ smaller: freed pages are used again.
 """
 
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Connection, Dialect, Table, cast, func, select
+from sqlalchemy import Column, Connection, Dialect, Table, func, select
 
 from proxy import config
 from proxy.ledger import schema
-from proxy.ledger.dialect import insert_or_add, insert_or_replace
+from proxy.ledger.dialect import insert_or_add, insert_or_replace, period_number
 from proxy.ledger.records import HASHES_PER_DIFFICULTY, ShareState
 
 ROLL_UP_ROWS = 5_000  # some 10 ms of the writer's time
@@ -60,7 +60,7 @@ class Retention:
         if waiting is not None:  # the pool has not answered: everything from there on waits for it
             last = waiting - 1
             here = (share.share_id > rolled) & (share.share_id <= last)
-        period = cast(share.at_unix_ms // (self._period_s * 1000), BigInteger).label("period")
+        period = period_number(share.at_unix_ms, self._period_s).label("period")
         groups = conn.execute(
             select(
                 period,

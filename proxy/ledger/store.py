@@ -29,6 +29,13 @@ _WAL_CHECKPOINT_PAGES = 4_000  # 16 MiB: a checkpoint costs two more syncs, so n
 _WAL_KEEP_BYTES = 64 * 1024 * 1024
 _PAGE_CACHE_KIB = 65_536  # keys of shares are random: their index should stay in memory
 _ADVISORY_LOCK = 0x7468_6572_6D6F  # any fixed number, the same for every writer of one database
+_SESSION = "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+# Who holds it, when that is our own connection of before, of which the server has not heard that it is gone.
+_END_OWN = """
+SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND l.classid = {high} AND l.objid = {low} AND a.pid = {pid} AND extract(epoch FROM a.backend_start)::text = '{since}'
+"""
 
 
 def ledger_url(ledger: config.Ledger, data_dir: Path) -> str:
@@ -46,6 +53,7 @@ class Store:
         self.path = Path(self.url.database).absolute() if self.is_sqlite and self.url.database else None
         self._busy_timeout_s = busy_timeout_s
         self._lock_fd: int | None = None
+        self._session: tuple[int, str] | None = None  # the server's process of our last writing connection, and its start
         self.writer = self._engine(is_writer=True)
         self.reader = self._engine(is_writer=False)
 
@@ -103,12 +111,26 @@ class Store:
         conn = self.writer.connect()
         if not self.is_sqlite:
             taken = conn.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
+            is_own = not taken and self._end_own_session(conn)
+            if taken:
+                pid, since = conn.exec_driver_sql(_SESSION).one()
+                self._session = int(pid), str(since)
             conn.commit()
             if not taken:
                 conn.invalidate()
                 conn.close()
+                if is_own:
+                    raise StoreError(f"ledger {self}: our last connection was lost and still stood there; it is being ended")
                 raise StoreError(f"ledger {self}: another proxy writes to this database; each site needs its own")
         return conn
+
+    def _end_own_session(self, conn: Connection) -> bool:
+        """Whether the place is held by our own last connection, which is then ended: the next try gets it."""
+        if self._session is None:
+            return False
+        pid, since = self._session
+        high, low = divmod(_ADVISORY_LOCK, 2**32)
+        return bool(conn.exec_driver_sql(_END_OWN.format(high=high, low=low, pid=pid, since=since)).scalar())
 
     def checkpoint(self, conn: Connection) -> bool:
         """Write everything into the database file and empty the WAL (SQLite). False: a reader of an older state is in the way."""
@@ -169,6 +191,7 @@ class Store:
                 paramstyle="format",  # so that rows can be tuples, as with SQLite
                 pool_size=1 if is_writer else 2,
                 max_overflow=0,
+                pool_pre_ping=not is_writer,  # after a restart of the server, a reader's old connections are dead
                 isolation_level="READ COMMITTED" if is_writer else "REPEATABLE READ",
                 # A dead server must show within seconds, not after the kernel's two hours.
                 connect_args={
@@ -202,6 +225,9 @@ class Store:
         # A server set up for speed must not take the promise back.
         cursor.execute("SET synchronous_commit = on")
         cursor.execute(f"SET lock_timeout = {int(self._busy_timeout_s * 1000)}")
+        # And a dead proxy must show at the server: it holds the writer's place.
+        for setting in ("idle = 10", "interval = 5", "count = 3"):
+            cursor.execute(f"SET tcp_keepalives_{setting}")
         cursor.close()
         dbapi.commit()
 

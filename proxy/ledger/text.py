@@ -5,15 +5,16 @@ LABEL_LIMIT = 64
 
 
 def clean_text(text: str, limit: int = TEXT_LIMIT) -> str:
-    """`text` cut to `limit` characters, with everything unprintable (NUL, lone surrogates, control codes) as "?".
+    """`text` cut to `limit` bytes of UTF-8, with everything unprintable (NUL, lone surrogates, control codes) as "?".
 
-    PostgreSQL refuses NUL and no driver can encode a lone surrogate: one such name must not cost a batch.
+    PostgreSQL refuses NUL, no driver can encode a lone surrogate, and an index takes 2,704 bytes a row: one such name must not cost
+    a batch.
     """
     if len(text) > limit:
         text = text[:limit]
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else "?" for char in text)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else "?" for char in text)
+    return text if text.isascii() else text.encode()[:limit].decode(errors="ignore")
 
 
 def clean_optional(text: str | None) -> str | None:

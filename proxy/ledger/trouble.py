@@ -32,16 +32,17 @@ _KNOWN = (
     (("readonly", "read-only"), "ledger not writable", "make the file system writable again and check the owner of data_dir"),
     (("i/o error",), "disk error", "check the disk (kernel log, SMART) and move data_dir to another one"),
     (("no such table", "does not exist"), "ledger emptied", "somebody replaced the database; restart the proxy"),
+    (("permission denied",), "ledger not writable", "grant the proxy's user all rights on its database's tables"),
 )
+# Classes of PostgreSQL codes that speak of the values: data, constraints, limits. Tables that are gone do not, nor do rights.
+_RECORD_STATES = ("22", "23", "54")
 _OTHERWISE = "check that the database runs and can be reached"
 
 
 def diagnose(error: Exception) -> Trouble | None:
     """The trouble behind `error`, or None when it is about the record itself (a value that does not fit its column)."""
     if isinstance(error, DBAPIError):
-        # Constraint and value errors are subclasses of DatabaseError of their own; the bare class is SQLite's word for damage.
-        is_value = not isinstance(error, OperationalError | InternalError) and type(error) is not DatabaseError
-        return None if is_value and not error.connection_invalidated else _explain(str(error.orig))
+        return None if _is_about_record(error) and not error.connection_invalidated else _explain(str(error.orig))
     if isinstance(error, StoreError):
         return Trouble("ledger unusable", str(error))
     if isinstance(error, OSError):
@@ -55,6 +56,14 @@ def is_out_of_space(error: Exception) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     origin = error.orig if isinstance(error, DBAPIError) else None
     return isinstance(origin, sqlite3.OperationalError) and "full" in str(origin)
+
+
+def _is_about_record(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_RECORD_STATES)
+    # Constraint and value errors are subclasses of DatabaseError of their own; the bare class is SQLite's word for damage.
+    return not isinstance(error, OperationalError | InternalError) and type(error) is not DatabaseError
 
 
 def stalled(for_s: float) -> Trouble:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, ProgrammingError
 
 from proxy import config
 from proxy.ledger.store import RESERVE_BYTES
@@ -202,3 +202,21 @@ def test_only_a_full_disk_costs_the_reserve():
     assert is_out_of_space(OSError(errno.ENOSPC, "full"))
     assert is_out_of_space(OperationalError("", None, sqlite3.OperationalError("database or disk is full")))
     assert not is_out_of_space(OperationalError("", None, sqlite3.OperationalError("disk I/O error")))
+
+
+class _Refusal(Exception):
+    """What PostgreSQL's driver raises, with the server's code."""
+
+    def __init__(self, state):
+        super().__init__(f"refused with {state}")
+        self.sqlstate = state
+
+
+@pytest.mark.parametrize(
+    ("state", "is_trouble"),
+    [("22003", False), ("23505", False), ("54000", False), ("42P01", True), ("42501", True), ("25006", True), ("57P01", True)],
+)
+def test_what_postgresql_refuses_is_judged_by_its_code(state, is_trouble):
+    """Whatever class the driver puts it in."""
+    for kind in (ProgrammingError, OperationalError):
+        assert (diagnose(kind("INSERT", None, _Refusal(state))) is not None) is is_trouble

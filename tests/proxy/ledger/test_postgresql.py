@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import pwd
-import shutil
+import signal
 import socket
-import subprocess
-import tempfile
-from pathlib import Path
+import threading
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -17,71 +15,17 @@ from proxy.errors import StoreError
 from proxy.ledger import schema
 from proxy.ledger.records import AuditRecord, DemandRecord, EnergyRecord, MemoryRecord, ShareState
 from proxy.ledger.retention import Retention
-from proxy.ledger.store import Store
+from proxy.ledger.store import MIGRATIONS, Store
 from proxy.ledger.verify import verify
+from tests.support.postgresql import Server, needs_postgresql, running
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server here"),
-]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A PostgreSQL cluster in a temporary directory."""
-
-    def __init__(self, home, user):
-        self.binaries = BINARIES[-1].parent
-        self.home = home
-        self.user = user
-        self.port = free_port()
-        self.run("initdb", "-D", home / "data", "-U", "proxy", "-A", "trust", "--no-sync", "-E", "UTF8")
-        self.start()
-
-    def run(self, command, *arguments):
-        subprocess.run(
-            [self.binaries / command, *arguments], check=True, user=self.user, cwd=self.home, stdout=subprocess.DEVNULL, timeout=60
-        )
-
-    def start(self):
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.home}"
-        self.run("pg_ctl", "-D", self.home / "data", "-l", self.home / "log", "-o", options, "-w", "start")
-
-    def stop(self, mode="fast"):
-        self.run("pg_ctl", "-D", self.home / "data", "-m", mode, "-w", "stop")
-
-    def url(self, database):
-        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "proxy", database)
-        return f"postgresql+psycopg://proxy@127.0.0.1:{self.port}/{database}"
+pytestmark = [*needs_postgresql, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
-def server():
-    pytest.importorskip("psycopg")
-    user = None
-    if os.geteuid() == 0:  # the server refuses to run as root
-        try:
-            user = pwd.getpwnam("postgres").pw_uid
-        except KeyError:
-            user = pwd.getpwnam("nobody").pw_uid
-    home = Path(tempfile.mkdtemp(prefix="ledger-pg-"))
-    if user is not None:
-        os.chown(home, user, -1)
-    made = Server(home, user)
-    try:
+def server() -> Iterator[Server]:
+    with running() as made:
         yield made
-    finally:
-        with contextlib.suppress(subprocess.CalledProcessError):  # a test may have stopped it
-            made.stop("immediate")
-        shutil.rmtree(home)
 
 
 async def test_shares_and_records_live_on_postgresql_as_on_sqlite(server, site, make_share):
@@ -168,3 +112,150 @@ async def test_a_server_that_restarts_is_survived(server, site, make_share):
     assert site.durable == ["before"]
     report = verify(site.url)
     assert (report.received, report.problems) == (2, [])
+
+
+def sql(url: str, text: str) -> object:
+    """One statement by another connection than the ledger's."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as conn:
+            result = conn.exec_driver_sql(text)
+            return result.scalar() if result.returns_rows else None
+    finally:
+        engine.dispose()
+
+
+class Cable:
+    """Passes bytes to the server until it is cut: then neither side hears anything again, not even an end. In threads, because the
+    ledger opens its database on the loop's own."""
+
+    def __init__(self, port: int) -> None:
+        self._server = port
+        self._is_cut = threading.Event()
+        self._ends: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        """All that goes through it now; what connects later is passed."""
+        self._is_cut.set()
+        self._is_cut = threading.Event()
+
+    def close(self) -> None:
+        for end in (self._listener, *self._ends):
+            end.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                theirs = socket.create_connection(("127.0.0.1", self._server))
+                self._ends += [client, theirs]
+                for source, target in ((client, theirs), (theirs, client)):
+                    threading.Thread(target=self._pass, args=(source, target, self._is_cut), daemon=True).start()
+
+    @staticmethod
+    def _pass(source: socket.socket, target: socket.socket, is_cut: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while (chunk := source.recv(65_536)) and not is_cut.is_set():
+                target.sendall(chunk)
+
+
+async def test_a_connection_that_fell_silent_does_not_keep_its_place_at_the_server(server, site, make_share):
+    url = server.url("silent")
+    cable = Cable(server.port)
+    site.settings = config.Ledger(url=server.url_by(cable.port, "silent"), group_commit_s=0.001)
+    async with site.running(recovery_s=0.2) as ledger:
+        ledger.record_share(make_share(ledger, forwarded=False), "before")
+        assert await ledger.flush()
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        assert sql(url, held) == 1
+        cable.cut()
+        ledger._writer._conn.connection.driver_connection.close()  # as the kernel does when nothing is answered
+        ledger.record_share(make_share(ledger, forwarded=False), "lost")
+        await site.until(lambda: site.failed == ["lost"])
+        await site.until(lambda: site.states[-1] is None)
+        assert await ledger.flush()
+        assert sql(url, held) == 1
+        assert "being ended" in " ".join(str(state) for state in site.states)
+    assert verify(url).problems == []
+    cable.close()
+
+
+async def test_a_server_that_hangs_is_noticed_and_survived(server, site, make_share):
+    url = server.url("hangs")
+    site.settings = config.Ledger(url=url, group_commit_s=0.001, stall_timeout_s=0.2)
+    async with site.running(recovery_s=0.2) as ledger:
+        assert await ledger.flush()
+        pid = sql(url, "SELECT pid FROM pg_locks WHERE locktype = 'advisory'")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            ledger.record_share(make_share(ledger, forwarded=False), "hangs")
+            await site.until(lambda: site.failed == ["hangs"])
+            assert "a write has taken" in ledger.degraded_reason
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await site.until(lambda: site.states[-1] is None)
+    assert verify(url).problems == []
+
+
+async def test_names_as_long_as_an_index_cannot_take_cost_nobody_a_share(server, site, make_share):
+    site.settings = config.Ledger(url=server.url("names"), group_commit_s=0.001)
+    long = "".join(chr(0x20000 + (number * 7919) % 40_000) for number in range(2_000))
+    async with site.running() as ledger:
+        ledger.record_share(make_share(ledger, unit=long, worker=long[::-1], pool=long[5:], forwarded=False), "long")
+        ledger.count_rejected(long, long[::-1], long[3:], site.clock(), 1.0)
+        assert await ledger.flush()
+    assert site.durable == ["long"]
+    assert verify(site.url).problems == []
+
+
+async def test_rights_that_were_taken_are_trouble_and_cost_no_record(server, site, make_share):
+    url = server.url("rights")
+    site.settings = config.Ledger(url=url, group_commit_s=0.001)
+    async with site.running(recovery_s=0.2) as ledger:
+        assert await ledger.flush()
+        sql(url, "ALTER TABLE share RENAME TO elsewhere")
+        ledger.record_share(make_share(ledger, forwarded=False), "refused")
+        await site.until(lambda: site.failed == ["refused"])
+        assert "ledger emptied" in ledger.degraded_reason
+        sql(url, "ALTER TABLE elsewhere RENAME TO share")
+        await site.until(lambda: site.states[-1] is None)
+        assert await ledger.flush()
+        assert ledger.anomalies == {}
+    report = verify(url)
+    assert (report.received, report.problems) == (1, [])
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date(server):
+    from alembic import command
+    from alembic.config import Config
+
+    url = server.url("old")
+    store = Store(url, 1.0)
+    settings = Config()
+    settings.set_main_option("script_location", str(MIGRATIONS))
+    with store.connect_writer() as conn:
+        settings.attributes["connection"] = conn
+        command.upgrade(settings, "0001")
+    sql(url, "INSERT INTO demand VALUES (DEFAULT, 'dh', 0, 1, 1.7e9, 1.7e9, 1.7e9 + 900, 1e6, true, NULL)")
+    store.writer.dispose()
+    with pytest.raises(StoreError, match="an older version wrote it"):
+        store.require_current()
+    store.create()
+    store.require_current()
+    store.close()
+    assert sql(url, "SELECT power_w FROM demand WHERE supply_c IS NULL") == 1e6
+    assert verify(url).problems == []
+
+
+async def test_a_report_after_a_restart_of_the_server_asks_it_anew(server, site):
+    site.settings = config.Ledger(url=server.url("readers"))
+    async with site.running() as ledger:
+        assert await ledger.reports.period_head() is not None
+        server.stop()
+        with pytest.raises(StoreError, match="ledger cannot be read"):
+            await ledger.reports.period_head()
+        server.start()
+        assert (await ledger.reports.period_head())[0] == 0
