@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.states import advance
 from protocol.v1.fields import FieldError
 from protocol.v1.framing import next_json_line
 from protocol.v1.lines import LineBuffer
@@ -37,7 +38,7 @@ from protocol.v1.pool_messages import (
     read_subscribed,
     read_version_mask,
 )
-from protocol.v1.state import CLIENT, State, Step, advance
+from protocol.v1.state import CLIENT, State, Step
 
 # A notify with the largest coinbase we take and 32 branches is under 20 KiB; get_transactions-sized answers are not asked for.
 LINE_LIMIT: Final = 262144

@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.mining.share import Verdict
+from protocol.states import advance
 from protocol.v1.framing import next_json_line
 from protocol.v1.lines import LineBuffer
 from protocol.v1.messages import VERDICT_ERRORS, ClientEvent, Configure, encode_set_version_mask, error_line, json_text
@@ -23,7 +24,7 @@ from protocol.v1.miner_requests import (
     VERSION_ROLLING,
     decode_request,
 )
-from protocol.v1.state import SERVER, State, Step, advance
+from protocol.v1.state import SERVER, State, Step
 
 # The longest line a miner has reason to send is a submit of under 500 bytes; 16 KiB of JSON cost at most 4 ms to refuse.
 LINE_LIMIT: Final = 16384

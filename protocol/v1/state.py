@@ -7,8 +7,6 @@ The tables hold what only *we* could do wrong: a step that is missing in a row r
 import enum
 from collections.abc import Mapping
 
-from protocol.errors import LocalProtocolError
-
 
 class State(enum.Enum):
     """Subscribing and authorizing come in any order; both are needed for work."""
@@ -106,11 +104,3 @@ CLIENT: Table = {
     },
     State.BROKEN: {},
 }
-
-
-def advance(table: Table, state: State, step: Step) -> State:
-    """The state after `step`. Raises LocalProtocolError, and changes nothing, when `state` does not allow it."""
-    after = table[state].get(step)
-    if after is None:
-        raise LocalProtocolError(f"{step.value} is not allowed while {state.value}")
-    return after

@@ -9,11 +9,12 @@ from typing import Final, TypeVar, cast
 
 from protocol.bitcoin.target import MAX_TARGET
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.states import advance
 from protocol.v2 import client_events as events
 from protocol.v2.client_channel import ClientChannel
 from protocol.v2.client_channels import ClientChannels, Opening
 from protocol.v2.client_events import ClientEvent
-from protocol.v2.client_state import ClientState, ClientStep, advance
+from protocol.v2.client_state import CLIENT, ClientState, ClientStep
 from protocol.v2.codec import decode_payload, encode_frame, name_of
 from protocol.v2.constants import (
     EXTENSION_WORKER_TRACKING,
@@ -85,7 +86,7 @@ class ClientConnection:
         device_id: str = "",
     ) -> bytes:
         """The first message; answered by SetUp or SetupRefused. flags: see protocol/v2/constants.py."""
-        self._state = advance(self._state, ClientStep.ASK_SETUP)
+        self._state = advance(CLIENT, self._state, ClientStep.ASK_SETUP)
         return encode_frame(
             common.SetupConnection(
                 PROTOCOL_MINING,
@@ -106,7 +107,7 @@ class ClientConnection:
 
         Until then nothing else may be sent.
         """
-        after = advance(self._state, ClientStep.ASK_EXTENSIONS)
+        after = advance(CLIENT, self._state, ClientStep.ASK_EXTENSIONS)
         request_id = self._request_id() & 0xFFFF
         frame = encode_frame(extensions.RequestExtensions(request_id, tuple(sorted(set(wanted)))))
         self._requested = (request_id, frozenset(wanted))
@@ -183,13 +184,13 @@ class ClientConnection:
         return frame
 
     def _open(self, request_id: int, message: Message, opening: Opening) -> bytes:
-        self._state = advance(self._state, ClientStep.USE)
+        self._state = advance(CLIENT, self._state, ClientStep.USE)
         frame = encode_frame(message)
         self._channels.ask(request_id, opening)
         return frame
 
     def _open_channel(self, channel_id: int) -> ClientChannel:
-        self._state = advance(self._state, ClientStep.USE)
+        self._state = advance(CLIENT, self._state, ClientStep.USE)
         return self._channels.open(channel_id)
 
     def _request_id(self) -> int:
@@ -223,13 +224,13 @@ class ClientConnection:
         self._answered_in(ClientState.SETTING_UP, message)
         if message.used_version != VERSION:
             raise RemoteProtocolError(f"SetupConnection.Success: version {message.used_version} was not offered")
-        self._state = advance(self._state, ClientStep.SETUP_ACCEPTED)
+        self._state = advance(CLIENT, self._state, ClientStep.SETUP_ACCEPTED)
         self._is_fixed = bool(message.flags & REQUIRES_FIXED_VERSION)
         return [events.SetUp(self._is_fixed, bool(message.flags & REQUIRES_EXTENDED_CHANNELS))]
 
     def _on_setup_error(self, message: common.SetupConnectionError) -> list[ClientEvent]:
         self._answered_in(ClientState.SETTING_UP, message)
-        self._state = advance(self._state, ClientStep.SETUP_REFUSED)
+        self._state = advance(CLIENT, self._state, ClientStep.SETUP_REFUSED)
         return [events.SetupRefused(message.flags, message.error_code)]
 
     def _on_extensions(self, message: extensions.RequestExtensionsSuccess) -> list[ClientEvent]:
@@ -248,7 +249,7 @@ class ClientConnection:
     def _asked(self, request_id: int) -> frozenset[int] | None:
         if self._state is not ClientState.NEGOTIATING or self._requested is None or self._requested[0] != request_id:
             return None
-        self._state = advance(self._state, ClientStep.EXTENSIONS_ANSWERED)
+        self._state = advance(CLIENT, self._state, ClientStep.EXTENSIONS_ANSWERED)
         wanted, self._requested = self._requested[1], None
         return wanted
 

@@ -7,8 +7,6 @@ early is its fault and is judged where it is read.
 import enum
 from collections.abc import Mapping
 
-from protocol.errors import LocalProtocolError
-
 
 class ClientState(enum.Enum):
     """Channels are opened and used in READY only."""
@@ -57,11 +55,3 @@ CLIENT: Table = {
     ClientState.REFUSED: {},
     ClientState.BROKEN: {},
 }
-
-
-def advance(state: ClientState, step: ClientStep) -> ClientState:
-    """The state after `step`. Raises LocalProtocolError, and changes nothing, when `state` does not allow it."""
-    after = CLIENT[state].get(step)
-    if after is None:
-        raise LocalProtocolError(f"{step.value} is not allowed while {state.value}")
-    return after

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.states import advance
 from protocol.v2 import codec, constants, error_codes
 from protocol.v2.acknowledge import Batch
 from protocol.v2.codec import decode_payload, encode_frame
@@ -36,7 +37,7 @@ from protocol.v2.server_events import (
     ShareSubmitted,
 )
 from protocol.v2.shared import SharedFrame
-from protocol.v2.state import CONNECTION, ChannelStep, State, Step, advance
+from protocol.v2.state import CONNECTION, ChannelStep, State, Step
 from protocol.v2.tlv import decode_tlvs, find_user_identity
 from protocol.v2.transport import Frame
 

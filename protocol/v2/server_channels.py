@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from protocol.errors import LocalProtocolError
+from protocol.states import advance
 from protocol.v2.shared import SharedFrame
-from protocol.v2.state import CHANNEL, ChannelState, ChannelStep, advance
+from protocol.v2.state import CHANNEL, ChannelState, ChannelStep
 
 # As many future jobs as the reference implementation keeps.
 MAX_FUTURES: Final = 16

@@ -6,9 +6,6 @@ turn is an event, an error message or the end of the connection, never a step.
 
 import enum
 from collections.abc import Mapping
-from typing import TypeVar
-
-from protocol.errors import LocalProtocolError
 
 
 class State(enum.Enum):
@@ -50,9 +47,6 @@ class ChannelStep(enum.Enum):
     CLOSE = "close"
 
 
-StateT = TypeVar("StateT", bound=enum.Enum)
-StepT = TypeVar("StepT", bound=enum.Enum)
-
 CONNECTION: Mapping[State, Mapping[Step, State]] = {
     State.NEW: {Step.ACCEPT: State.READY, Step.CLOSE: State.CLOSED},
     State.READY: {
@@ -90,11 +84,3 @@ CHANNEL: Mapping[ChannelState, Mapping[ChannelStep, ChannelState]] = {
     },
     ChannelState.CLOSED: {},
 }
-
-
-def advance(table: Mapping[StateT, Mapping[StepT, StateT]], state: StateT, step: StepT) -> StateT:
-    """The state after `step`. Raises LocalProtocolError, and changes nothing, when `state` does not allow it."""
-    after = table[state].get(step)
-    if after is None:
-        raise LocalProtocolError(f"{step.value} is not allowed while {state.value}")
-    return after

@@ -3,7 +3,8 @@
 import pytest
 
 from protocol.errors import LocalProtocolError
-from protocol.v1.state import CLIENT, SERVER, State, Step, Table, advance
+from protocol.states import advance
+from protocol.v1.state import CLIENT, SERVER, State, Step, Table
 
 N, S, A, R, B = State.NEW, State.SUBSCRIBED, State.AUTHORIZED, State.READY, State.BROKEN
 NO = None

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
+from protocol.states import advance
 from protocol.v2 import client_events as events
 from protocol.v2.client import ClientConnection
-from protocol.v2.client_state import CLIENT, ClientState, ClientStep, advance
+from protocol.v2.client_state import CLIENT, ClientState, ClientStep
 from protocol.v2.messages import common, extensions, job_declaration, mining
 from protocol.v2.messages.base import Message, Unknown
 from protocol.v2.transport import Frame
@@ -22,10 +23,10 @@ from tests.support.v2_client import TARGET, connected, job, opened, standard, ti
 def test_every_step_in_every_state_is_in_the_table_or_refused(state: ClientState, step: ClientStep) -> None:
     after = CLIENT[state].get(step)
     if after is not None:
-        assert advance(state, step) is after
+        assert advance(CLIENT, state, step) is after
     else:
         with pytest.raises(LocalProtocolError, match=state.value):
-            advance(state, step)
+            advance(CLIENT, state, step)
 
 
 def test_the_first_message_is_the_setup_of_a_mining_connection_of_version_2() -> None:

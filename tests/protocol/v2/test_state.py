@@ -3,7 +3,8 @@
 import pytest
 
 from protocol.errors import LocalProtocolError
-from protocol.v2.state import CHANNEL, CONNECTION, ChannelState, ChannelStep, State, Step, advance
+from protocol.states import advance
+from protocol.v2.state import CHANNEL, CONNECTION, ChannelState, ChannelStep, State, Step
 
 
 @pytest.mark.parametrize("table", [CONNECTION, CHANNEL])
