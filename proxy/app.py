@@ -40,6 +40,7 @@ from proxy.units.fleet import Fleet
 from proxy.units.inventory import spread_over_loops
 from proxy.upstream.pool import Pool, make_tls_context
 from proxy.web import server as web
+from proxy.witness import ShareWitness
 from proxy.work import vardiff
 from proxy.work.assign import Assigner
 from proxy.work.extranonce import PrefixAllocator
@@ -132,6 +133,7 @@ class App:
         )
         self.heat.add_alarm_source(self.settling.alarms)
         self.meters = MeterPoller(config.meters, self.heat.bank, self.events, wall_clock)
+        self.witness = ShareWitness(self.router, self.fleet, self.settling, self.ledger, trio.current_time)
 
     def _make_miners_side(self) -> None:
         """Sessions of both versions, and the reactor that serves them."""
@@ -224,6 +226,7 @@ class App:
                     nursery.start_soon(supervised, "heat", self.heat.run)
                     nursery.start_soon(supervised, "meters", self.meters.run)
                     nursery.start_soon(supervised, "settling", self.settling.run)
+                    nursery.start_soon(supervised, "share witness", self.witness.run)
                     for name, task in self.signals.tasks():
                         nursery.start_soon(supervised, name, task)
                 if self.outlook is not None:

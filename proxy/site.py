@@ -118,8 +118,8 @@ class LiveSite:
 
     def units(self) -> list[UnitView]:
         """See Site."""
-        now_s = self._clock()
-        return [self._joined(unit, now_s) for unit in self._fleet.views(now_s)]
+        now_s, doubts = self._clock(), self._heat.doubts()
+        return [self._joined(unit, now_s, doubts.get(unit.id)) for unit in self._fleet.views(now_s)]
 
     def unit(self, unit_id: str) -> UnitView | None:
         """See Site."""
@@ -307,7 +307,7 @@ class LiveSite:
         known = [hps for hps in proven if hps is not None]
         return sum(known) if known else None
 
-    def _joined(self, unit: UnitView, now_s: float) -> UnitView:
+    def _joined(self, unit: UnitView, now_s: float, doubt: str | None) -> UnitView:
         """The device's facts, with those of its connection and of its work."""
         work = self._router.memory.known(unit.id)
         channel = self._router.by_unit.get(unit.id)
@@ -332,6 +332,7 @@ class LiveSite:
             power_shares_w=None if proven is None else float(round(proven.power_w)),
             power_shares_low_w=None if proven is None else float(round(proven.low_w)),
             power_shares_high_w=None if proven is None else float(round(proven.high_w)),
+            doubt=doubt,
         )
 
     def _share_power(self, unit_id: str, known: vardiff.Vardiff, hashrate_hps: float, now_s: float) -> SharePower | None:

@@ -91,6 +91,7 @@ class UnitView(msgspec.Struct, frozen=True):
     power_shares_low_w: float | None = None
     power_shares_high_w: float | None = None
     stratum_version: int | None = None  # 1 or 2; None while not connected
+    doubt: str | None = None  # why heat control does not believe what it says of its power
 
 
 class HoldView(msgspec.Struct, frozen=True):

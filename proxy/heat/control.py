@@ -16,7 +16,21 @@ import trio
 
 from proxy import config
 from proxy.events import EventLog
-from proxy.heat import aim, arbitrate, curve, interlocks, model, observe, planning, remember, reporting, schedule, tracker, wear
+from proxy.heat import (
+    aim,
+    arbitrate,
+    curve,
+    doubt,
+    interlocks,
+    model,
+    observe,
+    planning,
+    remember,
+    reporting,
+    schedule,
+    tracker,
+    wear,
+)
 from proxy.heat.acting import FleetPort, Hands
 from proxy.heat.alarms import Alarms
 from proxy.heat.delivery import Delivered, Delivery
@@ -237,6 +251,10 @@ class HeatControl:
         seen = reporting.LoopsSeen(facts, caps_w, self._loop_memory, self._verdicts, drawn_w, outlets_c, self.bank)
         return reporting.loops_of(seen, self._wall_clock())
 
+    def doubts(self) -> dict[str, str]:
+        """Why the word of a unit is not believed, by unit."""
+        return {unit: found.text for unit, found in self._observed.doubts.doubts.items()}
+
     def ahead(self) -> list[DemandAhead]:
         """The demands that were taken and wait for their time, next first."""
         return reporting.ahead_of(self._docket, self._wall_clock())
@@ -302,6 +320,7 @@ class HeatControl:
         dt_s = 0.0 if self._last is None else max(0.0, now_s - self._last.now_s)
         ruling = self._rule(now_unix_s)
         snapshot = self._observe(images, now_s, now_unix_s, dt_s)
+        self._note_doubts(now_s)
         self._note_loops(images, snapshot)
         if not self._fleet.swept_all:
             # Half a fleet is no plant: what it draws would be taken for a fall of power, and heat would be made up for.
@@ -364,6 +383,15 @@ class HeatControl:
         efficiency = self._delivery.efficiency
         loop_power_w = {name: heat_w / efficiency for name, heat_w in known.items() if heat_w is not None}
         return observe.observe(self._observed, self._policies.fleet, images, now_s, dt_s, loop_power_w)
+
+    def _note_doubts(self, now_s: float) -> None:
+        """Tell of units whose word and shares are apart."""
+        doubt.tell(self._observed.doubts, self._alarms, now_s)
+        for found in self._observed.doubts.news():
+            if isinstance(found, str):
+                self._events.publish("unit.believed_again", unit=found)
+            else:
+                self._events.publish("unit.not_believed", "warning", unit=found.unit, cause=found.text, believed_w=found.believed_w)
 
     def _note_loops(self, images: Sequence[UnitImage], snapshot: observe.Snapshot) -> None:
         drawn_w = dict.fromkeys(self._policies.loops, 0.0)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from proxy.heat import silence
+from proxy.heat import doubt, silence
 from proxy.heat.model import gain
 from proxy.units.unit import UnitImage, UnitState
 
@@ -35,6 +35,7 @@ class State(msgspec.Struct):
     correction: float | None = None
     levels: dict[str, int] = {}
     unseen: silence.State = msgspec.field(default_factory=silence.State)
+    doubts: doubt.State = msgspec.field(default_factory=doubt.State)
 
     @property
     def scale(self) -> float:
@@ -47,7 +48,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `level`: what the unit was told, else what it does or did when it was last seen; None unknown. `expected_w`: what it will draw
     when it has settled there. `drawn_w`: what it draws now, measured or else expected. `dark`: nothing is known of it and others
-    replace it. `measured_w`: all fresh readings together, None without any. `ratio`: see `correct`.
+    replace it. `measured_w`: all fresh readings together, None without any. `ratio`: see `correct`. `missing_w`: by position, what
+    a unit was told to draw and its shares prove that it does not.
     """
 
     level: tuple[int | None, ...]
@@ -57,6 +59,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     measured_w: float | None
     moving: int
     ratio: float | None
+    missing_w: dict[int, float] = {}
 
     @property
     def total_w(self) -> float:
@@ -90,34 +93,44 @@ def observe(
     """
     fresh = [_believable(image) for image in images]
     levels = tuple(_level(state, image) for image in images)
+    before = state.scale
+    told_w = [0.0 if level is None else image.levels[level].power_w * before for image, level in zip(images, levels, strict=True)]
+    doubts = doubt.judge(state.doubts, images, fresh, told_w, now_s)
+    believed = [None if k in doubts else power_w for k, power_w in enumerate(fresh)] if doubts else fresh
     units = [
-        silence.UnitSeen(
-            image.id,
-            image.loop,
-            power_w,
-            0.0 if level is None else image.levels[level].power_w * state.scale,
-            image.state is UnitState.SERVICE,
-            image.state in _MOVING,
-        )
-        for image, level, power_w in zip(images, levels, fresh, strict=True)
+        silence.UnitSeen(image.id, image.loop, power_w, unit_w, image.state is UnitState.SERVICE, image.state in _MOVING)
+        for image, unit_w, power_w in zip(images, told_w, fresh, strict=True)
     ]
+    at_work = [k for k, power_w in enumerate(fresh) if power_w is None and doubt.is_at_work(images[k], told_w[k])]
+    for k in at_work:
+        units[k] = msgspec.structs.replace(units[k], is_at_work=True)
     dark = silence.dark(state.unseen, units, loop_power_w or {}, now_s, dt_s)
-    ratio = _ratio(images, levels, fresh)
+    ratio = _ratio(images, levels, believed)
     correct(state, policy, ratio, dt_s)
     scale = state.scale
-    expected = tuple(
+    expected = [
         _expected_w(image, level, power_w, is_dark, scale)
         for image, level, power_w, is_dark in zip(images, levels, fresh, dark, strict=True)
-    )
+    ]
+    drawn = [e if power_w is None else power_w for e, power_w in zip(expected, fresh, strict=True)]
+    for k in at_work:
+        expected[k] = drawn[k] = doubt.at_work_w(images[k], expected[k])
+    missing_w = {}
+    for k, found in doubts.items():
+        drawn[k] = found.believed_w
+        if found.is_short:
+            missing_w[k] = max(0.0, expected[k] - found.believed_w)
+            expected[k] = found.believed_w
     known = [power_w for power_w in fresh if power_w is not None]
     return Snapshot(
         level=levels,
-        expected_w=expected,
-        drawn_w=tuple(e if power_w is None else power_w for e, power_w in zip(expected, fresh, strict=True)),
+        expected_w=tuple(expected),
+        drawn_w=tuple(drawn),
         dark=dark,
         measured_w=sum(known) if known else None,
         moving=sum(image.state in _MOVING for image in images),
         ratio=ratio,
+        missing_w=missing_w,
     )
 
 

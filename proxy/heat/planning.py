@@ -233,6 +233,7 @@ def _choices(scene: Scene, memory: Memory, tops: Sequence[safety.Ceiling], stead
         snapshot.level[k] is None
         or memory.blocked_until_s.get(image.id, -math.inf) > now_s
         or snapshot.dark[k]
+        or k in snapshot.missing_w
         or not observe.is_available(image)
         for k, image in enumerate(scene.images)
     ]
@@ -289,6 +290,9 @@ def _limits(scene: Scene, target_w: float) -> dispatch.Limits:
     for image, level, is_dark in zip(scene.images, scene.snapshot.level, scene.snapshot.dark, strict=True):
         if is_dark and level is not None:
             hidden_w[image.loop] += image.levels[level].power_w * scene.scale
+    for k, missing_w in scene.snapshot.missing_w.items():
+        # Their telemetry may be true after all: power without work is power.
+        hidden_w[scene.images[k].loop] += missing_w
     cap_w = scene.site_cap.power_w
     far = abs(target_w - scene.snapshot.total_w) / max(target_w, 1.0) / FAR
     hurry = 1.0 + (MAX_HURRY - 1.0) * min(1.0, far)

@@ -14,6 +14,8 @@ import msgspec
 
 from proxy.config import Model
 from proxy.ledger.records import UnitWork
+from proxy.units.unit import ProvenPower
+from proxy.work.evidence import Counted
 
 # Two-sided 95 %.
 Z = 1.96
@@ -92,6 +94,23 @@ def share_power(curve: Curve, factor: float, hashrate_hps: float, shares: float,
     counted_w = factor * curve.joules_per_hash(hashrate_hps) * hashrate_hps / math.sqrt(shares)
     half_w = Z * math.hypot(counted_w, (LEARNED_SIGMA if is_learned else MODEL_SIGMA) * power_w)
     return SharePower(power_w, max(0.0, power_w - half_w), power_w + half_w, shares)
+
+
+def proven_power(curve: Curve, factor: float, found: Counted, is_learned: bool) -> ProvenPower:
+    """Power of one unit from what its shares prove, for control: counting's interval and the model's own error together."""
+    power_w = factor * curve.power_w(found.hashrate_hps)
+    own_w = Z * (LEARNED_SIGMA if is_learned else MODEL_SIGMA) * power_w
+    down_w = power_w - factor * curve.power_w(found.low_hps)
+    up_w = factor * curve.power_w(found.high_hps) - power_w
+    return ProvenPower(
+        power_w=power_w,
+        low_w=max(0.0, power_w - math.hypot(down_w, own_w)),
+        high_w=power_w + math.hypot(up_w, own_w),
+        shares=found.shares,
+        seconds=found.seconds,
+        quiet_s=found.quiet_s,
+        interval_s=found.seconds / found.shares if found.shares > 0.0 else None,
+    )
 
 
 def work_energy(

@@ -23,7 +23,9 @@ from proxy.heat.settlement import SITE, Lines, Place, Plan
 from proxy.heat.spans import MEASURED, SUMMED, swing_w
 from proxy.ledger.records import MemoryRecord, MeteringRecord, PeriodRecord, UnitWork
 from proxy.ledger.reports import PeriodInputs, Reports
+from proxy.units.unit import ProvenPower
 from proxy.views import ProofView, SettlementView
+from proxy.work.evidence import Counted
 
 log = structlog.get_logger()
 
@@ -145,6 +147,15 @@ class Settling:
             return None
         known = self._learned.get(unit_id, Learned())
         return proof.share_power(curve, known.factor, hashrate_hps, shares, known.is_settled)
+
+    def proven_power(self, unit_id: str, found: Counted) -> ProvenPower | None:
+        """The same for heat control, from shares counted over a window; None for a unit that is not of this site."""
+        curve = self._curves.get(unit_id)
+        if curve is None:
+            return None
+        known = self._learned.get(unit_id)
+        factor, is_learned = (1.0, False) if known is None else (known.factor, known.is_settled)
+        return proof.proven_power(curve, factor, found, is_learned)
 
     # The task.
 

@@ -38,6 +38,7 @@ class UnitSeen(msgspec.Struct, frozen=True, gc=False):
     told_w: float
     in_service: bool
     is_moving: bool
+    is_at_work: bool = False  # it does not answer, but its shares go on
 
 
 class State(msgspec.Struct):
@@ -71,7 +72,7 @@ def dark(state: State, units: Sequence[UnitSeen], metered_w: Mapping[str, float]
     by_network = {name: is_common and (len(loops) == 1 or loop.long < ONE_LOOP * total) for name, loop in loops.items()}
     found = []
     for unit in units:
-        if unit.power_w is not None:
+        if unit.power_w is not None or unit.is_at_work:
             found.append(False)
             continue
         if unit.in_service:
@@ -95,7 +96,9 @@ def _look(state: State, units: Sequence[UnitSeen], now_s: float) -> dict[str, _L
             state.gone.discard(unit.id)
             continue
         seen_s = state.seen_s.setdefault(unit.id, now_s)
-        if not unit.in_service:
+        if unit.is_at_work:
+            loop.seen_w += unit.told_w
+        elif not unit.in_service:
             loop.silent += 1
             loop.silent_w += unit.told_w
             loop.long += now_s - seen_s >= UNSEEN_S

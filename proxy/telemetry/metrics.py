@@ -229,6 +229,7 @@ PROOF_SERIES: tuple[Series[ProofView], ...] = (
 
 UNIT_SERIES: tuple[Series[UnitView], ...] = (
     gauge("unit_connected", "1 while the unit's Stratum connection is open.", lambda u: u.connected),
+    gauge("unit_not_believed", "1 while its shares contradict the power it says.", lambda u: u.doubt is not None),
     gauge("unit_fault", "1 while the unit is in fault.", lambda u: u.fault is not None),
     gauge("unit_level_commanded", "Power level commanded; 0 is asleep.", lambda u: u.level_commanded),
     gauge("unit_level_observed", "Power level the unit reports.", lambda u: u.level_observed),

@@ -4,7 +4,7 @@ It runs one actor a unit and keeps the learned serials. It decides no level: tha
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -23,7 +23,7 @@ from proxy.units.inventory import Inventory
 from proxy.units.lifecycle import UnitLife
 from proxy.units.pace import Pace
 from proxy.units.trials import Trials
-from proxy.units.unit import UnitImage, UnitState
+from proxy.units.unit import ProvenPower, UnitImage, UnitState
 from proxy.views import UnitView
 
 log = structlog.get_logger()
@@ -33,6 +33,8 @@ SWEEP_IN_FLIGHT = 64
 # An emergency must reach 920 units in 2 s, also when half of them fell silent just now and each holds its place for 4 s.
 BROADCAST_IN_FLIGHT = 512
 SAVE_PERIOD_S = 2.0
+# What shares proved so long ago proves nothing any more: whoever counts them has stopped.
+PROOF_STALE_S = 60.0
 
 
 def _ignore(_unit_id: str, _hashrate_hps: float) -> None:
@@ -63,6 +65,8 @@ class Fleet:
         Raises StoreError when that file is broken, ConfigError when a password file cannot be used.
         """
         self.on_commanded: Callable[[str, float], None] = _ignore
+        self._proven: Mapping[str, ProvenPower] = {}
+        self._proven_at_s = 0.0
         self.inventory = Inventory(units, events, models)
         self._events = events
         self._heat = heat
@@ -95,6 +99,11 @@ class Fleet:
             self._actors[unit.id] = UnitActor(life, make_driver(unit, model, connect, wall_clock), shared)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Every unit, in the order of the configuration."""
+        return tuple(self._lives)
+
+    @property
     def swept_all(self) -> bool:
         """Every unit was asked at least once since the start, whatever came of it."""
         return not self._unswept
@@ -121,7 +130,13 @@ class Fleet:
 
     def image(self, now_s: float) -> tuple[UnitImage, ...]:
         """What is known of every unit now; what has expired is None. In the order of the configuration."""
-        return tuple(self._image(life, now_s) for life in self._lives.values())
+        proven = self._fresh_proof(now_s)
+        is_open = self._is_open
+        return tuple([image_of(life, now_s, is_open, proven.get(unit_id)) for unit_id, life in self._lives.items()])
+
+    def take_proof(self, proven: Mapping[str, ProvenPower], now_s: float) -> None:
+        """What shares prove of the units' power, from whoever counts them; it expires."""
+        self._proven, self._proven_at_s = proven, now_s
 
     def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:
         """Have a unit go to an absolute level (0 = asleep). None = taken, else why not; taken is not done: see the image.
@@ -202,7 +217,15 @@ class Fleet:
         return [self._view(life, now_s) for life in self._lives.values()]
 
     def _image(self, life: UnitLife, now_s: float) -> UnitImage:
-        return image_of(life, now_s, self.swept_all and self._heat.enabled)
+        return image_of(life, now_s, self._is_open)
+
+    @property
+    def _is_open(self) -> bool:
+        """Ordinary commands are taken."""
+        return self.swept_all and self._heat.enabled
+
+    def _fresh_proof(self, now_s: float) -> Mapping[str, ProvenPower]:
+        return self._proven if now_s - self._proven_at_s <= PROOF_STALE_S else {}
 
     def _view(self, life: UnitLife, now_s: float) -> UnitView:
         image = self._image(life, now_s)

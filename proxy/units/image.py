@@ -5,11 +5,11 @@ expired.
 """
 
 from proxy.units.lifecycle import UnitLife
-from proxy.units.unit import UnitImage
+from proxy.units.unit import ProvenPower, UnitImage
 
 
-def image_of(life: UnitLife, now_s: float, is_open: bool) -> UnitImage:
-    """The unit now; what has expired is None. `is_open`: ordinary commands are taken at all."""
+def image_of(life: UnitLife, now_s: float, is_open: bool, proven: ProvenPower | None = None) -> UnitImage:
+    """The unit now; what has expired is None. `is_open`: ordinary commands are taken at all. `proven`: fresh, or None."""
     life.expire(now_s)
     reading = life.reading if life.is_fresh(now_s) else None
     is_off = life.is_off()
@@ -35,4 +35,5 @@ def image_of(life: UnitLife, now_s: float, is_open: bool) -> UnitImage:
         max_chip_c=life.model.max_chip_c,
         fault=f"{life.fault or 'what it does is unknown'}. Its work is withheld until it obeys" if life.is_starved else life.fault,
         earliest_sleep_s=life.wear.earliest_sleep_s(is_off),
+        proven=proven,
     )

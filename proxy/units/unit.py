@@ -145,6 +145,19 @@ def shared(levels: tuple[LevelFact, ...]) -> tuple[LevelFact, ...]:
     return levels
 
 
+class ProvenPower(msgspec.Struct, frozen=True, gc=False):
+    """Wall power that a unit's shares prove over the last `seconds`, with its 95 % interval. `quiet_s`: since its last share;
+    `interval_s`: how far apart shares are at that hashrate, None without any."""
+
+    power_w: float
+    low_w: float
+    high_w: float
+    shares: float
+    seconds: float
+    quiet_s: float
+    interval_s: float | None
+
+
 class UnitImage(msgspec.Struct, frozen=True):
     """One unit as one heat cycle sees it. Asked (commanded) and measured (observed) are different fields; unknown is None."""
 
@@ -169,3 +182,4 @@ class UnitImage(msgspec.Struct, frozen=True):
     max_chip_c: float
     fault: str | None
     earliest_sleep_s: float = 0.0  # shortest time on, for a change to level 0
+    proven: ProvenPower | None = None  # by its shares; None: it never mined through us, work is withheld, its pool is down

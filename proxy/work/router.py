@@ -201,6 +201,10 @@ class Router:
             for channel in self._channels_of(unit):
                 self.renew(channel)
 
+    def is_withheld(self, unit: str) -> bool:
+        """Whether `unit` gets no work (see withhold)."""
+        return self._gate.is_closed(unit)
+
     def loads(self) -> tuple[dict[UpstreamSession, Load], Load]:
         """The load of each session that has units, and what one without would get; see loads_by_session."""
         return loads_by_session(self.channels, self.policy.start_difficulty)

@@ -29,7 +29,7 @@ from proxy.heat.control import HeatControl
 from proxy.heat.demand import HeatDemand
 from proxy.ledger.ledger import Ledger
 from proxy.telemetry.log import configure
-from proxy.units.unit import UnitImage, UnitState
+from proxy.units.unit import ProvenPower, UnitImage, UnitState
 from tests.support.plans import make_image
 
 SIZES = (920, 10_000)  # 100000 takes half a minute: name it
@@ -101,6 +101,8 @@ def site_of(count: int, rng: random.Random) -> tuple[config.SiteConfig, StillFle
         else:
             facts |= {"state": UnitState.RUN, "level_commanded": level, "level_observed": level, "outlet_c": rng.uniform(60, 75)}
             facts |= {"power_w": menus[model][level].power_w * rng.gauss(1.0, 0.02), "may_command": True}
+        drawn_w = menus[model][level].power_w
+        facts["proven"] = ProvenPower(drawn_w, 0.8 * drawn_w, 1.2 * drawn_w, 100.0, 1_000.0, 5.0, 10.0)
         if rng.random() < DWELLING:
             facts["earliest_change_s"] = 1e12
         images.append(make_image(k, **facts))

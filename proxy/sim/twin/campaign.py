@@ -277,6 +277,18 @@ def _replaced(run: Run) -> list[str]:
     return _kept(run, 0.15) + _kept(run, 0.025, run.at_s + 900.0, run.until_s)
 
 
+def _not_believed(run: Run) -> list[str]:
+    """Hung machines that say they run: who they are is known in the end, and nobody else is accused."""
+    ids = {run.twin.site.units[k].id for k in run.twin.faults.hit[0]}
+    accused = {str(event.facts["unit"]) for event in run.twin.told if event.name == "unit.not_believed"}
+    told = any("shares prove" in alarm for alarm in run.look(run.until_s - 10.0).alarms)
+    return (
+        _expect(accused == ids, f"{sorted(accused)} were named, not {sorted(ids)}")
+        + _expect(told, "no alarm was raised")
+        + _worked_around(run)
+    )
+
+
 def _worked_around(run: Run) -> list[str]:
     return _kept(run, 0.15) + _kept(run, 0.03, run.until_s - 300.0, run.until_s)
 
@@ -359,6 +371,7 @@ CASES: tuple[Case, ...] = (
     Case("units mute", ("units_mute",), "OFFLINE, replaced by others", _replaced, length_s=1_200.0),
     Case("units dead", ("units_dead",), "OFFLINE, replaced by others", _replaced, length_s=1_200.0),
     Case("OK without effect", ("units_ignore", "demand_step"), "second try, FAULT, replaced", _worked_around, length_s=1_200.0),
+    Case("runs in words only", ("units_pretend",), "not believed, named, replaced", _not_believed, length_s=1_500.0, after_s=60.0),
     Case("units refuse", ("units_refuse", "demand_step"), "FAULT, replaced", _worked_around, length_s=1_200.0),
     Case("units calibrate", ("units_calibrate", "demand_step"), "left alone, others move", _worked_around, length_s=1_200.0),
     Case("outlet unknown", ("units_blind",), "lowest level, others make the heat", _blinded, length_s=1_200.0, after_s=10.0),

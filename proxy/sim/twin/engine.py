@@ -22,6 +22,7 @@ from proxy.sim.twin.faults import Faults
 from proxy.sim.twin.fleet import TwinFleet
 from proxy.sim.twin.gauges import Gauges
 from proxy.sim.twin.machines import Machines, Phase
+from proxy.sim.twin.mining import Mining
 from proxy.sim.twin.record import Record
 from proxy.sim.twin.room import Room
 from proxy.sim.twin.scenario import Loaded, loop_names, plant_of, start_unix_s
@@ -49,7 +50,7 @@ class Twin:
         self.start_unix_s = start_unix_s(scenario)
         master = random.Random(scenario.scenario.seed if seed is None else seed)
         # Each part draws from its own stream: one fault more changes nobody else's chance.
-        streams = [random.Random(master.getrandbits(64)) for _ in range(8)]
+        streams = [random.Random(master.getrandbits(64)) for _ in range(9)]
         self._rng = streams[0]
         self.weather = Weather(scenario.weather, scenario.prices, self.hours, streams[1])
         self.utility = Utility(scenario.demand, self.weather, self.start_unix_s, streams[2])
@@ -66,6 +67,7 @@ class Twin:
             self.utility.thermostat = self._thermostat
         self._start(streams[4])
         self.fleet = TwinFleet(site, self.machines, self.events, streams[5])
+        self.mining = Mining(site, self.machines, streams[8])
         self.gauges = Gauges(self.plant, scenario.plant.loop_meters, streams[6])
         self.tank = None if scenario.tank is None else Tank(scenario.tank, self.plant.supply_c, self.plant.spec.return_c)
         self._meter_names = {meter.place: meter.name for meter in site.meters if meter.measures == "heat"}
@@ -139,6 +141,7 @@ class Twin:
         self._measure(dt_s, now_s)
         if not self.is_control_stopped:
             self.fleet.step(now_s, dt_s)
+            self.mining.step(self.fleet, now_s, dt_s)
             if self.ahead is not None:
                 self.ahead.step(now_s, self.control, self.fleet, self._tank_wh())
             if now_s < self._next_tick_s:

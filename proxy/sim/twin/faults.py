@@ -92,6 +92,7 @@ class Faults:
         flags = {
             "units_mute": machines.is_mute,
             "units_ignore": machines.ignores,
+            "units_pretend": machines.pretends,
             "units_refuse": machines.refuses,
             "units_calibrate": machines.calibrates,
             "units_blind": machines.has_no_outlet,

@@ -6,6 +6,7 @@ step by step. No serials and no tasks.
 
 import random
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from proxy.events import EventLog, Fact
 from proxy.sim.twin.machines import Machines
 from proxy.units.image import image_of
 from proxy.units.lifecycle import UnitLife
-from proxy.units.unit import UnitImage
+from proxy.units.unit import ProvenPower, UnitImage
 
 
 class TwinFleet:
@@ -34,6 +35,7 @@ class TwinFleet:
         self._waiting: set[int] = set()
         self.sent = 0
         self.messages: dict[str, int] = {}
+        self.proven: Sequence[ProvenPower | None] = [None] * len(self.lives)  # by their shares; see mining
 
     @property
     def swept_all(self) -> bool:
@@ -43,7 +45,7 @@ class TwinFleet:
     def image(self, now_s: float) -> tuple[UnitImage, ...]:
         """All units as known now."""
         is_open = self.swept_all and self._heat.enabled
-        return tuple([image_of(life, now_s, is_open) for life in self.lives])
+        return tuple([image_of(life, now_s, is_open, proven) for life, proven in zip(self.lives, self.proven, strict=True)])
 
     def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:
         """As Fleet.command: None when taken, else why not."""

@@ -125,6 +125,7 @@ class Machines:
         self.is_dead: Bools = np.zeros(n, np.bool_)  # no power, no answer
         self.is_mute: Bools = np.zeros(n, np.bool_)  # goes on, no answer
         self.ignores: Bools = np.zeros(n, np.bool_)  # says OK, does nothing
+        self.pretends: Bools = np.zeros(n, np.bool_)  # hung: says it runs on its level, and does not
         self.refuses: Bools = np.zeros(n, np.bool_)
         self.calibrates: Bools = np.zeros(n, np.bool_)
         self.has_no_outlet: Bools = np.zeros(n, np.bool_)
@@ -176,7 +177,7 @@ class Machines:
 
     def _target_w(self) -> Floats:
         warm = 1.0 + self.spec.power_per_k * (self.inlet_c - self.spec.reference_inlet_c)
-        running_w = self.levels_w[self._every, self.level] * warm
+        running_w = np.where(self.pretends, IDLE_OVER_SLEEP * self.sleep_w, self.levels_w[self._every, self.level] * warm)
         return np.where(
             self.phase == Phase.RUNNING,
             running_w,
@@ -259,16 +260,20 @@ class Machines:
         power_w = self.power_w[which] * self.tells_w[which] * noise
         stuck = ~np.isnan(self.stuck_w[which])
         power_w[stuck] = self.stuck_w[which][stuck]
+        hps = self.hashrate_hps[which]
+        acts = self.pretends[which] & (self.phase[which] == Phase.RUNNING)
+        power_w[acts] = (self.levels_w[which, self.level[which]] * self.tells_w[which] * noise)[acts]
+        hps[acts] = self.levels_hps[which, self.level[which]][acts]
         outlet = self.outlet_c[which]
         chip = outlet + CHIP_OVER_OUTLET_K * self.power_w[which] / self._top_w[which]
-        dark = self.power_w[which] < DARK_PART * self.levels_w[which, 1]
+        dark = (self.power_w[which] < DARK_PART * self.levels_w[which, 1]) & ~acts
         columns = zip(
             answering.tolist(),
             self.phase[which].tolist(),
             self.shown[which].tolist(),
             dark.tolist(),
             power_w.round(1).tolist(),
-            self.hashrate_hps[which].tolist(),
+            hps.tolist(),
             self.inlet_c[which].round(1).tolist(),
             outlet.round(1).tolist(),
             chip.round(1).tolist(),

@@ -40,6 +40,7 @@ FaultKind = Literal[
     "units_dead",
     "units_mute",
     "units_ignore",
+    "units_pretend",
     "units_refuse",
     "units_calibrate",
     "units_blind",

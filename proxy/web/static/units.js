@@ -326,6 +326,7 @@ export class Units {
     const age = (at) => (at === null ? UNKNOWN : `${duration(this.nowS - at)} ago`);
     const facts = [
       ["State", `${stateWord(unit.state)}, for ${duration(this.nowS - unit.state_at_unix_s)}`], ["Fault", unit.fault ?? "none"],
+      ["Its word on power", unit.doubt == null ? "believed" : `not believed: ${unit.doubt}`],
       ["Model", unit.model], ["Serial", unit.serial ?? UNKNOWN], ["Address", unit.address], ["Worker", unit.worker],
       ["Speaks", unit.stratum_version == null ? UNKNOWN : `Stratum V${unit.stratum_version}`], ["Firmware says", unit.user_agent ?? UNKNOWN], ["Level, asked / seen", `${unit.level_commanded ?? UNKNOWN} / ${unit.level_observed ?? UNKNOWN}`],
       ["Power, commanded", siText(unit.power_commanded_w, "W")], ["Power, measured", siText(unit.power_w, "W")],

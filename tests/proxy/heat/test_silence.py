@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from proxy.heat import silence
@@ -90,3 +91,17 @@ def test_a_unit_that_is_seen_again_is_not_dark() -> None:
     state = settled(meters())
     assert sum(silence.dark(state, fleet({"B": 10}), meters(B=0.0), 60.0, 20.0)) == 10
     assert not any(silence.dark(state, fleet(), meters(B=0.0), 80.0, 20.0))
+
+
+def test_units_whose_shares_go_on_are_not_dark_and_do_not_hide_the_dead_behind_a_common_cause() -> None:
+    units = fleet({"A": 10, "B": 5, "C": 2})
+    units = [
+        msgspec.structs.replace(unit, is_at_work=True) if unit.power_w is None and unit.loop != "C" else unit for unit in units
+    ]
+    state = settled({})
+    silence.dark(state, units, {}, 20.0, 20.0)
+    found = silence.dark(state, units, {}, 400.0, 20.0)
+    assert [unit.id for unit, is_dark in zip(units, found, strict=True) if is_dark] == ["C0", "C1"]
+    # Their shares stop: they have been silent for long, so they are dark at once.
+    stopped = [msgspec.structs.replace(unit, is_at_work=False) if unit.loop == "B" else unit for unit in units]
+    assert sum(silence.dark(state, stopped, {}, 420.0, 20.0)) == 7
