@@ -434,6 +434,10 @@ class HeatControl:
         plant, policy = self._delivery.plant, self._policies.plant
         if ruling.power_w is not None:
             aimed = tracker.aim_at_power(self._tracking, plant, policy, ruling.power_w)
+        elif wanted.heat_w is not None and wanted.supply_c is not None:
+            # The boundary's heat is what customers draw, not what is made: what is made beyond it warms the water, and the loop around
+            # the temperature sees that. To correct for it here as well would answer every change twice.
+            aimed = tracker.aim_at_power(self._tracking, plant, policy, wanted.heat_w / self._delivery.efficiency)
         elif wanted.heat_w is not None:
             ramp = None if ruling.demand is None else ruling.demand.ramp_w_per_min
             # A tank between units and town needs no lead: it would move units up and down again for nothing.

@@ -31,6 +31,8 @@ EFFICIENCY_SPAN = 0.15
 MAX_DISAGREEMENT = 0.10
 DISAGREEMENT_S = 300.0
 _MIN_COMPARED = 0.05
+# While heat is still on its way to what power makes, the model may be wrong by this part of the way: its lag is a guess.
+_UNDER_WAY = 0.5
 # More than any plant there is: no number to learn from. NaN is none either.
 ABSURD_W = 1e12
 
@@ -122,7 +124,7 @@ def advance(state: State, policy: Policy, drawn_w: float, metered_w: float | Non
     state.candidates_w = [w + (drawn_w - w) * gain(dt_s, tau_s) for w, tau_s in zip(state.candidates_w, taus, strict=True)]
     if metered_w is None or not abs(metered_w) <= ABSURD_W:
         return
-    _compare(state, policy, metered_w, dt_s)
+    _compare(state, policy, drawn_w, metered_w, dt_s)
     if state.apart_s > 0:
         # Nothing is learned from a meter under suspicion: by the verdict the disturbance would have followed it.
         return
@@ -144,11 +146,12 @@ def _taus(policy: Policy) -> list[float]:
     return [policy.plant_tau_s * 2.0**exponent for exponent in _EXPONENTS]
 
 
-def _compare(state: State, policy: Policy, metered_w: float, dt_s: float) -> None:
+def _compare(state: State, policy: Policy, drawn_w: float, metered_w: float, dt_s: float) -> None:
     """Whether meter and electricity have been too far apart for too long; then one of them lies, and nothing is learned."""
     expected_w = modelled_w(state, policy) or 0.0
     floor_w = _MIN_COMPARED * policy.capacity_w
-    is_far = abs(metered_w - expected_w) > MAX_DISAGREEMENT * max(expected_w, floor_w)
+    under_way_w = abs(drawn_w * efficiency(state, policy) - expected_w)
+    is_far = abs(metered_w - expected_w) > MAX_DISAGREEMENT * max(expected_w, floor_w) + _UNDER_WAY * under_way_w
     # Before the plant has forgotten what it did when we were not there, the model knows too little to accuse anybody.
     is_far = is_far and state.known_s > 3 * state.tau_s
     state.apart_s = state.apart_s + dt_s if is_far else 0.0

@@ -96,8 +96,8 @@ class Plant:
         self._unit_mass_j_per_k = spec.mass_kg * WATER_J_PER_KG_K / time_scale
         self._step_s = _STEP_S / time_scale
         self.return_c = spec.return_c  # of the network; may be moved
+        self._drawn_part = 1.0  # of nominal flow, with network "load"
         self.load_w = power_w * spec.efficiency  # what the network's customers draw, with network "load"
-        self._units = sum(spec.sizes or (spec.units_per_loop,) * len(spec.loops))
         self.supply_set_c = spec.nominal_supply_c  # what the network's pump holds, with network "supply"
         sizes = spec.sizes or (spec.units_per_loop,) * len(spec.loops)
         each_w = power_w * spec.efficiency / sum(sizes)
@@ -167,6 +167,8 @@ class Plant:
         return self.spec.flow_l_per_min * state.units * max(state.pump, NATURAL_FLOW)
 
     def _step(self, step_s: float, power_w: dict[str, float]) -> None:
+        if self.spec.network == "load":
+            self._draw()
         for name, loop in self.loops.items():
             mass_j_per_k = loop.units * self._unit_mass_j_per_k
             heating_w = power_w.get(name, 0.0) * self.spec.efficiency
@@ -183,6 +185,15 @@ class Plant:
         lag_s = self.spec.meter_lag_s / self._scale
         self._metered_w += (arriving_w - self._metered_w) * (1.0 - math.exp(-step_s / lag_s))
 
+    def _draw(self) -> None:
+        """The customers' valves open until they have what they draw, the colder the water the more. Their flow is shared by the loops
+        whose own pumps run: one that makes more heat than the others gets warmer and gives more."""
+        running = [loop for loop in self.loops.values() if loop.pump > NATURAL_FLOW]
+        if running:
+            spread_k = sum(loop.heat_w for loop in running) / sum(loop.network_w_per_k for loop in running)
+            flow_w_per_k = self.load_w / max(spread_k, _LEAST_SPREAD_K)
+            self._drawn_part = flow_w_per_k / (sum(loop.units for loop in running) * self._unit_network_w_per_k)
+
     def _flow_w_per_k(self, loop: LoopState) -> float:
         return loop.units * self._unit_flow_w_per_k * max(loop.pump, NATURAL_FLOW)
 
@@ -191,9 +202,7 @@ class Plant:
         if self.spec.network == "constant":
             part = 1.0
         elif self.spec.network == "load":
-            # The customers' valves open until they have what they draw, the colder the water the more.
-            share_w = self.load_w / self._units
-            part = share_w / max(loop.heat_w / loop.network_w_per_k, _LEAST_SPREAD_K) / self._unit_network_w_per_k
+            part = self._drawn_part if loop.pump > NATURAL_FLOW else 0.0
         elif self.spec.network == "valve":
             part = (loop.hot_c - self.spec.valve_closed_c) / (self.spec.valve_open_c - self.spec.valve_closed_c)
         else:
