@@ -122,6 +122,8 @@ class App:
             kept = data_dir / "forecasts.json"
             self.outlook = Outlook(config, self.fleet, self.heat, self.events, wall_clock, path=kept)
             self.heat.add_alarm_source(self.outlook.alarms)
+            if self.heat.bank.tank is not None:
+                self.heat.bank.tank.listen(self.outlook.take_tank)
         self.settling = Settling(
             config,
             heat=self.heat,

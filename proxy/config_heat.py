@@ -50,6 +50,18 @@ class Planner(Table, frozen=True, kw_only=True):
     tank_capacity_wh: Annotated[float, Meta(ge=0, description="usable heat of the storage tank; 0: none")] = 0.0
     tank_max_charge_w: Annotated[float, Meta(ge=0, description="into the tank, and out of it")] = 0.0
     tank_loss_per_day: Annotated[float, Meta(ge=0, le=1, description="part of its content lost in a day")] = 0.02
+    tank_volume_m3: (
+        Annotated[float, Meta(gt=0, le=1_000_000, description="its water, where a meter measures its temperatures")] | None
+    ) = None
+    tank_empty_c: (
+        Annotated[
+            float,
+            Meta(
+                ge=0, le=150, description="water of this temperature is of no use any more: the network's return, or what it needs"
+            ),
+        ]
+        | None
+    ) = None
     tank_stale_s: Annotated[
         float, Meta(ge=60, le=86_400, description="a reading of the tank's content older than this is none: the tank is left alone")
     ] = 1_800.0
@@ -200,8 +212,11 @@ class Register(Table, frozen=True, kw_only=True):
     """One value in a meter's Modbus registers."""
 
     quantity: Annotated[
-        Literal["heat_w", "flow_l_per_h", "supply_c", "return_c", "energy_wh", "power_w"],
-        Meta(description="what it is; flow_l_per_h of water, power_w and energy_wh of heat or electricity as the meter is"),
+        Literal["heat_w", "flow_l_per_h", "supply_c", "return_c", "energy_wh", "power_w", "tank_c"],
+        Meta(
+            description="what it is; flow_l_per_h of water, power_w and energy_wh of heat or electricity as the meter is; "
+            "tank_c: one for each sensor of a tank, from the top down"
+        ),
     ]
     address: Annotated[int, Meta(ge=0, le=65_535, description="as in the data sheet, counted from 0")]
     kind: Annotated[
@@ -212,10 +227,12 @@ class Register(Table, frozen=True, kw_only=True):
 
 
 class Meter(Table, frozen=True, kw_only=True):
-    """[[meters]]: one heat or electricity meter that is asked by us. Meters that send use PUT /api/v1/heat/meter."""
+    """[[meters]]: one meter of heat or electricity, or the storage tank's sensors, asked by us. Meters that send use PUT."""
 
     name: Name
-    measures: Annotated[Literal["heat", "electricity"], Meta(description="what it counts")] = "heat"
+    measures: Annotated[
+        Literal["heat", "electricity", "tank"], Meta(description="what it counts; tank: what heat the storage tank holds")
+    ] = "heat"
     place: Annotated[str, Meta(description="boundary, or the name of a loop")] = "boundary"
     protocol: Annotated[Literal["modbus", "mbus"], Meta(description="modbus: Modbus TCP; mbus: M-Bus through a TCP gateway")] = (
         "modbus"

@@ -186,7 +186,7 @@ class MeterView(msgspec.Struct, frozen=True):
 
     name: str
     place: str  # boundary, or a loop
-    measures: str  # heat, electricity
+    measures: str  # heat, electricity, tank
     protocol: str  # rest, modbus, mbus
     state: str
     reason: str | None
@@ -196,7 +196,7 @@ class MeterView(msgspec.Struct, frozen=True):
     supply_c: float | None
     return_c: float | None
     flow_l_per_min: float | None
-    energy_wh: float | None  # its counter
+    energy_wh: float | None  # its counter, or what the tank holds
     readings: int  # believed
     refused: int  # not believed
     failures: int  # asked, and no usable answer

@@ -7,6 +7,7 @@ import ipaddress
 
 from proxy.checks.net import Endpoint, is_wildcard, parse_endpoint
 from proxy.checks.report import Report
+from proxy.checks.tank import check_tank
 from proxy.config import Meter, SiteConfig
 
 BOUNDARY = "boundary"
@@ -28,6 +29,7 @@ def check_modbus(config: SiteConfig, report: Report) -> None:
     report.unique(asked, "two meters of one address and device_id are one meter")
     for index, meter in enumerate(meters):
         _meter(meter, f"meters[{index}]", config, report)
+    check_tank(config, report)
     _coverage(config, report)
 
 
@@ -132,10 +134,26 @@ def _mbus(meter: Meter, path: str, report: Report) -> None:
 
 def _registers(meter: Meter, path: str, report: Report) -> None:
     where = f"{path}.registers"
-    report.unique(((f"{where}[{i}].quantity", each.quantity) for i, each in enumerate(meter.registers)), "read each quantity once")
-    known = measured_by(meter)
+    single = ((f"{where}[{i}].quantity", each.quantity) for i, each in enumerate(meter.registers) if each.quantity != "tank_c")
+    report.unique(single, "read each quantity once")
     if meter.profile == "custom" and not meter.registers:
         report.mistake(where, 'are missing: profile "custom" has none of its own; name each quantity with its address')
+    elif meter.measures != "tank":
+        _quantities(meter, path, report)
+    for index, register in enumerate(meter.registers):
+        if register.scale == 0:
+            report.mistake(f"{where}[{index}].scale", "0 makes every reading 0")
+        if register.address + _LENGTHS[register.kind] - 1 > _LAST_REGISTER:
+            report.mistake(
+                f"{where}[{index}].address", f"{register.address} leaves no room for {register.kind}: 65,535 is the last"
+            )
+
+
+def _quantities(meter: Meter, path: str, report: Report) -> None:
+    """Whether a meter of heat or electricity says what it is for, and nothing else."""
+    where, known = f"{path}.registers", measured_by(meter)
+    if "tank_c" in known:
+        report.mistake(where, 'give tank_c: that is for a meter with measures = "tank"')
     elif meter.measures == "electricity":
         if meter.profile != "custom":
             report.mistake(f"{path}.profile", f'"{meter.profile}" is a heat meter; an electricity meter needs profile = "custom"')
@@ -145,13 +163,6 @@ def _registers(meter: Meter, path: str, report: Report) -> None:
         report.mistake(where, "say no heat: give heat_w, or flow_l_per_h with supply_c and return_c")
     if {"heat_w", "power_w"} <= known:
         report.mistake(where, "give heat_w and power_w: a meter measures one of them")
-    for index, register in enumerate(meter.registers):
-        if register.scale == 0:
-            report.mistake(f"{where}[{index}].scale", "0 makes every reading 0")
-        if register.address + _LENGTHS[register.kind] - 1 > _LAST_REGISTER:
-            report.mistake(
-                f"{where}[{index}].address", f"{register.address} leaves no room for {register.kind}: 65,535 is the last"
-            )
 
 
 def _coverage(config: SiteConfig, report: Report) -> None:

@@ -84,7 +84,9 @@ class HeatControl:
         self._policies = policies = policies_of(site)
         self._alarms = Alarms()
         # Fed by the meter pollers and by `meter`; read by settlement and by whoever shows meters.
-        self.bank = MeterBank(site.meters, policies.loop_capacity_w, policies.capacity_w, site.heat.meter.stale_s)
+        self.bank = MeterBank(
+            site.meters, policies.loop_capacity_w, policies.capacity_w, site.heat.meter.stale_s, site.heat.planner
+        )
         self._delivery = Delivery(self.bank, policies.plant, events, self._alarms)
         self._journal = Journal(ledger, events, wall_clock, policies.loops, site.heat.dead_band)
         self._memory = planning.Memory()
@@ -435,8 +437,8 @@ class HeatControl:
         if ruling.power_w is not None:
             aimed = tracker.aim_at_power(self._tracking, plant, policy, ruling.power_w)
         elif wanted.heat_w is not None and wanted.supply_c is not None:
-            # The boundary's heat is what customers draw, not what is made: what is made beyond it warms the water, and the loop around
-            # the temperature sees that. To correct for it here as well would answer every change twice.
+            # The boundary's heat is what customers draw, not what is made: what is made beyond it warms the water, which the loop
+            # around the temperature sees. To correct for it here as well would answer every change twice.
             aimed = tracker.aim_at_power(self._tracking, plant, policy, wanted.heat_w / self._delivery.efficiency)
         elif wanted.heat_w is not None:
             ramp = None if ruling.demand is None else ruling.demand.ramp_w_per_min

@@ -31,8 +31,6 @@ EFFICIENCY_SPAN = 0.15
 MAX_DISAGREEMENT = 0.10
 DISAGREEMENT_S = 300.0
 _MIN_COMPARED = 0.05
-# While heat is still on its way to what power makes, the model may be wrong by this part of the way: its lag is a guess.
-_UNDER_WAY = 0.5
 # More than any plant there is: no number to learn from. NaN is none either.
 ABSURD_W = 1e12
 
@@ -150,8 +148,9 @@ def _compare(state: State, policy: Policy, drawn_w: float, metered_w: float, dt_
     """Whether meter and electricity have been too far apart for too long; then one of them lies, and nothing is learned."""
     expected_w = modelled_w(state, policy) or 0.0
     floor_w = _MIN_COMPARED * policy.capacity_w
+    # Heat on its way to what power makes may have arrived already: the lag is a guess.
     under_way_w = abs(drawn_w * efficiency(state, policy) - expected_w)
-    is_far = abs(metered_w - expected_w) > MAX_DISAGREEMENT * max(expected_w, floor_w) + _UNDER_WAY * under_way_w
+    is_far = abs(metered_w - expected_w) > MAX_DISAGREEMENT * max(expected_w, floor_w) + under_way_w
     # Before the plant has forgotten what it did when we were not there, the model knows too little to accuse anybody.
     is_far = is_far and state.known_s > 3 * state.tau_s
     state.apart_s = state.apart_s + dt_s if is_far else 0.0

@@ -186,8 +186,10 @@ class Plant:
         self._metered_w += (arriving_w - self._metered_w) * (1.0 - math.exp(-step_s / lag_s))
 
     def _draw(self) -> None:
-        """The customers' valves open until they have what they draw, the colder the water the more. Their flow is shared by the loops
-        whose own pumps run: one that makes more heat than the others gets warmer and gives more."""
+        """The customers' valves open until they have what they draw, the colder the water the more.
+
+        Their flow is shared by the loops whose own pumps run: one that makes more heat than the others gets warmer and gives more.
+        """
         running = [loop for loop in self.loops.values() if loop.pump > NATURAL_FLOW]
         if running:
             spread_k = sum(loop.heat_w for loop in running) / sum(loop.network_w_per_k for loop in running)

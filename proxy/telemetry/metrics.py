@@ -198,7 +198,11 @@ LOOP_SERIES: tuple[Series[LoopView], ...] = (
 METER_SERIES: tuple[Series[MeterView], ...] = (
     state("meter_state", "1 for the meter's state; only ok ones count.", METER_STATES, lambda m: m.state),
     gauge("meter_power_watts", "Heat or electricity the meter shows.", lambda m: m.power_w),
-    gauge("meter_energy_watt_hours", "Its energy counter; it goes back when a meter is exchanged.", lambda m: m.energy_wh),
+    gauge(
+        "meter_energy_watt_hours",
+        "Its energy counter, which goes back when a meter is exchanged; of a tank what it holds.",
+        lambda m: m.energy_wh,
+    ),
     gauge("meter_supply_celsius", "Its supply temperature.", lambda m: m.supply_c),
     gauge("meter_return_celsius", "Its return temperature.", lambda m: m.return_c),
     gauge("meter_flow_liters_per_minute", "Its water flow.", lambda m: m.flow_l_per_min),

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from proxy.heat.meters.bank import MeterSample
 from tests.support.hall import EFFICIENCY, LOW_W, START_UNIX_S, Hall, hall
 
 UNITS = 4
@@ -15,6 +16,21 @@ enabled = true
 horizon_h = 6
 tank_capacity_wh = 20_000
 tank_max_charge_w = 8_000
+"""
+SENSORS = """
+tank_volume_m3 = 0.7
+tank_empty_c = 45
+
+[[meters]]
+name = "tank"
+measures = "tank"
+address = "10.20.0.50:502"
+profile = "custom"
+registers = [
+    { quantity = "tank_c", address = 0 },
+    { quantity = "tank_c", address = 2 },
+    { quantity = "tank_c", address = 4 },
+]
 """
 # What four units on their lower level draw, and one of them on its higher one.
 ASKED_W = 4 * LOW_W
@@ -74,6 +90,23 @@ async def test_without_forecasts_and_tank_units_make_what_is_asked(tmp_path: Pat
         assert any("what the tank holds is unknown" in note for note in plan.notes)
         assert plan.tank_charge_w is None
         assert it.app.site.view().heat.demand_w == pytest.approx(ASKED_W * EFFICIENCY)
+
+
+async def test_a_tank_that_is_measured_is_planned_with_and_shown(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with hall(tmp_path, mock_clock, units=UNITS, text=PLANNER + SENSORS) as it:
+        await it.demand(ASKED_W)
+        now = it.app.wall_clock()
+        it.app.heat.bank.take_sample("tank", MeterSample(now, tank_c=(70.0, 70.0, 45.0)), now)
+        await it.until(lambda: (it.app.site.view().plan or pytest.fail("no planner")).tank_charge_w is not None)
+        view = it.app.site.view()
+        assert view.plan is not None
+        held_wh = 0.7 * 977.7 * 4186 / 3600 * 50 / 3
+        assert view.plan.tank_wh == pytest.approx(held_wh, rel=0.01)
+        (meter,) = (await it.client.get("/api/v1/meters")).json()
+        assert (meter["measures"], meter["supply_c"], meter["return_c"]) == ("tank", 70.0, 45.0)
+        text = (await it.client.get("/metrics")).text
+        assert 'thermostratum_heat_tank_watt_hours{source="told"}' in text
+        assert 'thermostratum_meter_energy_watt_hours{measures="tank",meter="tank",place="boundary"}' in text
 
 
 async def test_a_site_that_does_not_plan_refuses_what_is_sent_for_it(tmp_path: Path, mock_clock: MockClock) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from proxy.config import Meter
+from proxy.config import Meter, Planner
 from proxy.heat.demand import MeterAccepted, MeterReading, MeterRefused
 from proxy.heat.meters.counter import CounterWindow, follow, interrupt
 from proxy.heat.meters.guard import Fault, MeterMemory, examine
 from proxy.heat.meters.peers import outliers, spread
+from proxy.heat.meters.tank import TankGauge
 from proxy.heat.meters.water import heat_carried_w, mass_flow_kg_s, volume_flow_l_per_min
 from proxy.views import MeterView
 
@@ -47,7 +48,10 @@ class Counter(msgspec.Struct, frozen=True, gc=False):
 
 
 class MeterSample(msgspec.Struct, frozen=True, gc=False):
-    """What a poller read. `power_w` is heat or electricity, as the meter measures; what the meter does not give is None."""
+    """What a poller read. `power_w` is heat or electricity, as the meter measures; what the meter does not give is None.
+
+    `tank_c`: the sensors of a storage tank from the top down.
+    """
 
     at_unix_s: float
     power_w: float | None = None
@@ -55,6 +59,7 @@ class MeterSample(msgspec.Struct, frozen=True, gc=False):
     supply_c: float | None = None
     return_c: float | None = None
     energy_wh: float | None = None
+    tank_c: tuple[float | None, ...] = ()
 
 
 class Trouble(msgspec.Struct, frozen=True, gc=False):
@@ -92,15 +97,27 @@ class MeterBank:
     """The meters of one site. All methods are plain and never raise for any value; `now_unix_s` is wall-clock time."""
 
     def __init__(
-        self, meters: Sequence[Meter], loops: Sequence[str] | Mapping[str, float], capacity_w: float, stale_s: float
+        self,
+        meters: Sequence[Meter],
+        loops: Sequence[str] | Mapping[str, float],
+        capacity_w: float,
+        stale_s: float,
+        planner: Planner | None = None,
     ) -> None:
-        """`capacity_w`: installed power. `loops` may give each loop's own, which finds absurd and jumping readings better."""
+        """`capacity_w`: installed power. `loops` may give each loop's own, which finds absurd and jumping readings better.
+
+        `planner` says what the storage tank is, for the meter that measures it.
+        """
+        gauges = [TankGauge(meter, planner or Planner(), stale_s) for meter in meters if meter.measures == "tank"]
+        self.tank = gauges[0] if gauges else None
         self._loops = tuple(loops)
         self._stale_s = stale_s
         self._capacity_w = capacity_w
         sizes = dict(loops) if isinstance(loops, Mapping) else {}
         self._meters: dict[str, _Meter] = {}
         for meter in meters:
+            if meter.measures == "tank":
+                continue
             size_w = sizes.get(meter.place, capacity_w)
             self._meters[meter.name] = _new(meter.name, meter.place, meter.measures, meter.protocol, size_w)
         self._meters.setdefault(BOUNDARY, _new(BOUNDARY, BOUNDARY, "heat", "rest", capacity_w))
@@ -130,6 +147,8 @@ class MeterBank:
 
     def take_sample(self, name: str, sample: MeterSample, now_unix_s: float) -> MeterAccepted | MeterRefused:
         """Like `take`, from what a poller read: power may be missing where flow and both temperatures are known."""
+        if self.tank is not None and name == self.tank.name:
+            return self.tank.take(sample.at_unix_s, sample.tank_c, now_unix_s)
         flow_kg_s = None if sample.flow_l_per_h is None else mass_flow_kg_s(sample.flow_l_per_h, sample.return_c)
         power_w = sample.power_w
         if power_w is None and flow_kg_s is not None and sample.supply_c is not None and sample.return_c is not None:
@@ -143,6 +162,8 @@ class MeterBank:
     def fail(self, name: str, reason: str, now_unix_s: float) -> None:
         """Note that a meter was asked and gave no usable answer. It is lost once its last reading is stale."""
         self._begin(now_unix_s)
+        if self.tank is not None and name == self.tank.name:
+            self.tank.fail(reason, now_unix_s)
         meter = self._meters.get(name)
         if meter is not None:
             meter.failure = reason
@@ -201,7 +222,8 @@ class MeterBank:
         self._compare(now_unix_s)
         states = [(meter, self._state(meter, now_unix_s)) for meter in self._meters.values()]
         named = [Trouble(f"meter {meter.name}", *state) for meter, state in states if state is not None]
-        return (*named, *self._disagreements(now_unix_s))
+        tank = () if self.tank is None else (Trouble(*found) for found in self.tank.troubles(now_unix_s))
+        return (*named, *tank, *self._disagreements(now_unix_s))
 
     def alarms(self, now_unix_s: float) -> tuple[str, ...]:
         """The troubles, one line each."""
@@ -210,7 +232,8 @@ class MeterBank:
     def views(self, now_unix_s: float) -> list[MeterView]:
         """Every meter for people; the REST meter only once it was heard."""
         self._begin(now_unix_s)
-        return [self._view(meter, now_unix_s) for meter in self._meters.values() if not _is_unused(meter)]
+        views = [self._view(meter, now_unix_s) for meter in self._meters.values() if not _is_unused(meter)]
+        return views if self.tank is None else [*views, self.tank.view(now_unix_s)]
 
     # Inside.
 

@@ -96,7 +96,14 @@ def decode(telegrams: Iterable[bytes], address: int, at_unix_s: float) -> MeterS
                 continue
             if isinstance(value, int | float | Decimal):
                 values.setdefault(known[0], float(value) * known[1])
-    return MeterSample(at_unix_s, **values)
+    return MeterSample(
+        at_unix_s,
+        power_w=values.get("power_w"),
+        flow_l_per_h=values.get("flow_l_per_h"),
+        supply_c=values.get("supply_c"),
+        return_c=values.get("return_c"),
+        energy_wh=values.get("energy_wh"),
+    )
 
 
 def has_more(telegram: bytes) -> bool:

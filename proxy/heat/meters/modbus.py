@@ -48,6 +48,8 @@ class Span(msgspec.Struct, frozen=True):
 
 def registers_of(meter: Meter) -> tuple[Register, ...]:
     """Where each quantity of a meter is. Registers in the site file add to a profile's, or replace them."""
+    if meter.measures == "tank":
+        return tuple(meter.registers)  # many of one quantity, in the order of the site file
     found = {register.quantity: register for register in (MULTICAL if meter.profile == "multical" else ())}
     found.update({register.quantity: register for register in meter.registers})
     return tuple(found.values())
@@ -89,6 +91,7 @@ def sample_of(registers: Sequence[Register], words: Mapping[int, int], at_unix_s
         supply_c=values.get("supply_c"),
         return_c=values.get("return_c"),
         energy_wh=values.get("energy_wh"),
+        tank_c=tuple(value_of(register, words) for register in registers if register.quantity == "tank_c"),
     )
 
 

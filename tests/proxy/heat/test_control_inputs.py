@@ -197,6 +197,20 @@ def test_a_curve_that_is_no_mode_speaks_on_fallback_only(rig: Make) -> None:
     assert (site.control.view().ladder, site.control.view().demand_w) == ("FALLBACK", 350_000.0)
 
 
+# A supply temperature.
+
+
+def test_heat_that_customers_draw_is_not_corrected_for_where_the_temperature_is_held(rig: Make) -> None:
+    """They draw 300 kW whatever is made: the rest is in the water, and the temperature tells."""
+    site = rig(60, mode="supply_temperature")
+    site.submit = site.control.submit_demand(site.demand(None, supply_c=75.0), site.wall())
+    made_w = []
+    for _ in range(90):
+        site.control.meter(MeterReading(at_unix_s=site.wall(), heat_w=300_000.0, supply_c=75.0, return_c=45.0))
+        made_w.append(site.run(20)[-1] * 0.95)
+    assert max(abs(power_w - 300_000.0) for power_w in made_w[45:]) < 12_000.0
+
+
 # The planner.
 
 

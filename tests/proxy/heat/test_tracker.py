@@ -73,6 +73,19 @@ def test_nothing_is_learned_from_a_meter_that_is_under_suspicion() -> None:
     assert (plant.disturbance_w, plant.factor) != before
 
 
+def test_a_lag_that_is_a_bad_guess_makes_no_liar_of_the_meter() -> None:
+    """A heater that goes on and off: between the two heat is on its way, and the model only guesses how far it is."""
+    plant, heat_w = model.start(PLANT), 0.0
+    for k in range(1_000):
+        power_w = 600_000.0 if k // 100 % 2 else 6_000.0
+        heat_w += (0.95 * power_w - heat_w) * model.gain(20.0, 250.0)
+        model.advance(plant, PLANT, power_w, heat_w, 20.0)
+        assert not plant.is_apart
+    for _ in range(200):
+        model.advance(plant, PLANT, 600_000.0, 400_000.0, 20.0)
+    assert plant.is_apart, "but one that stays off is found"
+
+
 @pytest.mark.parametrize("true_tau_s", [60.0, 430.0, 4_000.0])
 @pytest.mark.parametrize("fits_tau", [False, True])
 def test_the_lag_is_fitted_only_where_that_is_asked_for_and_within_bounds(true_tau_s: float, fits_tau: bool) -> None:

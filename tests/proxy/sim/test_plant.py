@@ -137,6 +137,23 @@ def test_customers_draw_their_load_and_cool_the_water_when_too_little_heat_is_ma
     assert plant.supply_c < warm_c - 2.0
 
 
+def test_loops_of_one_network_do_not_drift_apart_and_one_without_flow_cools_nobody() -> None:
+    """The loop that makes more gets warmer and gives more, where customers draw; with its pump off its exchanger is shut."""
+    spec = msgspec.structs.replace(SPEC, network="load")
+    plant = Plant(spec, power_w=0.6 * 4 * NOMINAL_W)
+    uneven = {name: (0.55 + 0.1 * (k % 2)) * NOMINAL_W for k, name in enumerate(LOOPS)}
+    for _ in range(8 * 3_600):
+        plant.advance(1.0, uneven)
+    hot_c = [loop.hot_c for loop in plant.loops.values()]
+    assert max(hot_c) - min(hot_c) < 8.0
+    before_c = plant.supply_c
+    plant.loops[LOOPS[0]].pump = 0.0
+    plant.load_w *= 0.75
+    for _ in range(60):
+        plant.advance(1.0, uneven | {LOOPS[0]: 0.0})
+    assert plant.supply_c == pytest.approx(before_c, abs=3.0)
+
+
 def test_loops_of_different_size_share_the_heat_by_their_units() -> None:
     spec = msgspec.structs.replace(SPEC, loops=("a", "b"), sizes=(10, 30))
     plant = Plant(spec, power_w=40 * 8_064.0)

@@ -4,8 +4,9 @@ import pytest
 import trio
 import trio.testing
 
-from proxy.config import Meter
+from proxy.config import Meter, Planner, Register
 from proxy.events import EventLog
+from proxy.heat.forecast import TankReading
 from proxy.heat.meters.bank import MeterBank
 from proxy.heat.meters.line import Connect
 from proxy.heat.meters.poll import MeterPoller
@@ -17,7 +18,8 @@ NOW = 1_768_435_200.0
 
 class Rig:
     def __init__(self, *meters: Meter, connect: Connect = trio.open_tcp_stream) -> None:
-        self.bank = MeterBank(meters, ("a", "b"), 1e6, 60.0)
+        planner = Planner(tank_capacity_wh=2e6, tank_max_charge_w=1e5, tank_volume_m3=60, tank_empty_c=45)
+        self.bank = MeterBank(meters, ("a", "b"), 1e6, 60.0, planner)
         self.events = EventLog(self.wall)
         self.poller = MeterPoller(meters, self.bank, self.events, self.wall, connect)
         self.began_s = trio.current_time()
@@ -47,6 +49,23 @@ async def test_meters_of_both_protocols_fill_the_bank() -> None:
         assert rig.bank.site_heat(now).value == 400_000.0
         assert rig.bank.loop_heat("a", now).value == 150_000.0
         assert rig.bank.energy_wh("a", now) == 77_000.0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_tank_is_read_sensor_by_sensor_and_told_to_who_plans() -> None:
+    heard: list[TankReading] = []
+    registers = [Register(quantity="tank_c", address=2 * k, kind="int16", scale=0.1) for k in range(3)]
+    # One register between two sensors is another device's, and the middle sensor is broken: it sends what is no number.
+    async with modbus_meter([700, 0, 0x8000, 0, 450]) as port, trio.open_nursery() as nursery:
+        rig = Rig(meter("tank", port, measures="tank", profile="custom", registers=registers))
+        assert rig.bank.tank is not None
+        rig.bank.tank.listen(lambda reading, now_unix_s: heard.append(reading))
+        nursery.start_soon(rig.poller.run)
+        await rig.heard(1)
+        assert heard[0].content_wh == pytest.approx(60 * 1.137e3 * (25 + 12.5) / 3, rel=0.01)
+        assert [str(trouble) for trouble in rig.bank.troubles(rig.wall())] == [
+            "meter tank, sensor 2 lost: it gives no temperature, its neighbours stand in; check its wiring"
+        ]
         nursery.cancel_scope.cancel()
 
 

@@ -31,7 +31,7 @@ def problems(tmp_path: Path, text: str) -> str:
 
 def test_the_shipped_scenarios_are_those_of_the_documentation():
     names = [path.stem for path in scenario.shipped()]
-    assert names == ["greenhouse-360", "home-heater", "nordic-228", "nordic-920", "pilot-tank"]
+    assert names == ["greenhouse-360", "home-heater", "island-228", "nordic-228", "nordic-920", "pilot-tank"]
     page = Path(__file__).parents[4] / "docs/reference/scenarios.md"
     assert [name for name in names if f"`{name}`" not in page.read_text(encoding="utf-8")] == []
 
