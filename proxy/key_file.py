@@ -5,7 +5,6 @@ authority's public key, so the file is to be kept: with another one every device
 """
 
 import os
-import stat
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ from protocol.v2.keys import (
     noise_key_from,
 )
 from proxy.errors import ConfigError
+from proxy.private_file import exposed
 
 _HEAD = "# Keys of a Stratum V2 port. Secret: whoever has them can pose as this site. Made by `thermostratum keygen`.\n"
 
@@ -50,11 +50,11 @@ def read_keys(path: Path, rng: Rng) -> tuple[NoiseKey, AuthorityKey]:
     """The keys in the file. Raises ConfigError saying what is wrong and what to do; no message shows a secret."""
     try:
         text = path.read_bytes()
-        mode = stat.S_IMODE(path.stat().st_mode)
+        problem = exposed(path)
     except OSError as error:
         raise ConfigError([f"{path} cannot be read: {error.strerror}; make it: `thermostratum keygen {path}`"]) from error
-    if mode & 0o077:
-        raise ConfigError([f"{path} can be read by others (mode {mode:04o}); chmod 600 {path}"])
+    if problem is not None:
+        raise ConfigError([problem])
     try:
         content = msgspec.toml.decode(text, type=KeyFile)
         authority = authority_key_from(bytes.fromhex(content.authority_secret))

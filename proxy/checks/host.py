@@ -7,7 +7,6 @@ import importlib.util
 import os
 import resource
 import ssl
-import stat
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from proxy.config import SiteConfig
 from proxy.descriptors import descriptors_needed
 from proxy.errors import ConfigError
 from proxy.key_file import read_keys
+from proxy.private_file import exposed
 
 _EXPIRY_WARNING_S = 14 * 86_400.0
 _X509_NOT_YET_VALID, _X509_EXPIRED = 9, 10  # OpenSSL's X509_V_ERR_* numbers
@@ -55,9 +55,9 @@ def _certificate(config: SiteConfig, report: Report) -> None:
     is_readable = _readable(certificate, "listen.tls_certificate", report)
     if not _readable(key_file, "listen.tls_key", report) or not is_readable:
         return
-    mode = stat.S_IMODE(key_file.stat().st_mode)
-    if mode & 0o077:
-        report.mistake("listen.tls_key", f"{key_file} can be read by others (mode {mode:04o}); chmod 600 {key_file}")
+    problem = exposed(key_file)
+    if problem is not None:
+        report.mistake("listen.tls_key", problem)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         server.load_cert_chain(certificate, key_file, password=lambda: "")

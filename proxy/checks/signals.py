@@ -6,7 +6,6 @@
 import importlib.util
 import re
 import ssl
-import stat
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +14,7 @@ import msgspec
 from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
 from proxy.checks.report import Report
 from proxy.config import SiteConfig
+from proxy.private_file import exposed
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 OPCUA_PORT = 4840
@@ -155,9 +155,9 @@ def _secret(key: str, name: str | None, report: Report, *, is_text: bool) -> Non
     content = None if name is None else _readable(key, name, report)
     if name is None or content is None:
         return
-    mode = stat.S_IMODE(Path(name).stat().st_mode)
-    if mode & 0o077:
-        report.mistake(key, f"{name} can be read by others (mode {mode:04o}); chmod 600 {name}")
+    problem = exposed(Path(name))
+    if problem is not None:
+        report.mistake(key, problem)
     elif is_text and not content.strip():
         report.mistake(key, f"{name} is empty; write the secret into it")
 

@@ -4,13 +4,13 @@ A password is read from a file of mode 0600 when a driver is made, so that it ne
 line. What is done with it is the driver's affair.
 """
 
-import stat
 from pathlib import Path
 
 import msgspec
 
 from proxy import config
 from proxy.errors import ConfigError
+from proxy.private_file import exposed
 
 # The account that each family's firmware ships with.
 USUAL_USERS = {"whatsminer": "super", "braiins": "root"}
@@ -40,11 +40,11 @@ def read_password(path: Path) -> str:
     """The first line of a password file. Raises ConfigError that says what is wrong and what to do; never shows the password."""
     try:
         content = path.read_bytes()
-        mode = stat.S_IMODE(path.stat().st_mode)
+        problem = exposed(path)
     except OSError as error:
         raise ConfigError([f"{path} cannot be read: {error.strerror}"]) from error
-    if mode & 0o077:
-        raise ConfigError([f"{path} can be read by others (mode {mode:04o}); chmod 600 {path}"])
+    if problem is not None:
+        raise ConfigError([problem])
     try:
         line = content.decode().split("\n", 1)[0].rstrip("\r")
     except UnicodeDecodeError:
