@@ -52,21 +52,6 @@ async def test_no_header_is_hashed_twice(autojump_clock: Any, bench: Any, restar
     assert not miner.totals.rejected
 
 
-async def test_difficulty_counts_from_the_next_job(autojump_clock: Any, bench: Any) -> None:
-    pool = bench.pool(refresh_s=60.0)
-    miner = bench.miner(pool)
-    await trio.sleep(30)
-    before = miner.totals.accepted
-    pool.set_difficulty(1.0)
-    await trio.sleep(20)
-    during = miner.totals.accepted - before
-    await trio.sleep(20)
-    settled = miner.totals.accepted
-    await trio.sleep(60)
-    assert during > 40
-    assert miner.totals.accepted == settled
-
-
 async def test_the_same_extranonce1_comes_back_with_the_session(autojump_clock: Any, bench: Any) -> None:
     pool = bench.pool()
     miner = bench.miner(pool, resume=True)

@@ -60,21 +60,6 @@ async def test_no_header_is_hashed_twice(autojump_clock: Any, bench: Any, standa
     assert not pool.totals.rejected
 
 
-async def test_target_is_frozen_with_each_job(autojump_clock: Any, bench: Any) -> None:
-    pool = bench.pool_v2(refresh_s=60.0)
-    miner = bench.miner_v2(pool)
-    await trio.sleep(30)
-    before = miner.totals.accepted
-    pool.set_difficulty(1.0)
-    await trio.sleep(20)
-    during = miner.totals.accepted - before
-    await trio.sleep(20)
-    settled = miner.totals.accepted
-    await trio.sleep(60)
-    assert during > 40
-    assert miner.totals.accepted == settled
-
-
 async def test_a_device_that_wants_more_than_the_pool_has_is_refused_and_says_why(autojump_clock: Any, bench: Any) -> None:
     pool = bench.pool_v2(extranonce_bytes=4)
     miner = bench.miner_v2(pool, min_extranonce_size=6)

@@ -119,16 +119,6 @@ async def test_the_same_share_twice_is_a_duplicate_even_over_a_reconnection(auto
     assert third["error"][0] == 22
 
 
-async def test_a_block_moves_the_chain(autojump_clock: Any, bench: Any) -> None:
-    """A network target that one hash in 8,192 meets."""
-    pool = bench.pool(nbits=0x1F07FFFF, difficulty=2.0**-24, refresh_s=500.0)
-    miner = bench.miner(pool, lambda: 2_000.0)
-    await trio.sleep(20)
-    assert pool.totals.blocks >= 1
-    assert miner.totals.jobs == 1 + pool.totals.blocks
-    assert set(pool.totals.rejected) <= {"stale"}
-
-
 SHAPES = {"array": "23", "string": "None", "object": "23", "text-third": "23", "bare-false": "None", "null-null": "None"}
 
 
@@ -200,17 +190,6 @@ async def test_a_frozen_pool_says_nothing_and_then_goes_on(autojump_clock: Any, 
     assert late.lines
 
 
-async def test_a_silent_pool_still_answers(autojump_clock: Any, bench: Any) -> None:
-    pool = bench.pool(refresh_s=5.0)
-    miner = bench.miner(pool)
-    await trio.sleep(11)
-    pool.faults.silent = True
-    jobs, accepted = miner.totals.jobs, miner.totals.accepted
-    await trio.sleep(60)
-    assert miner.totals.jobs == jobs
-    assert miner.totals.accepted > accepted + 100
-
-
 async def test_a_refused_worker_hangs_up_and_tries_again(autojump_clock: Any, bench: Any) -> None:
     pool = bench.pool()
     pool.faults.refuse_users = {"site.bad"}
@@ -230,19 +209,6 @@ async def test_without_an_answer_to_configure_there_is_no_rolling(autojump_clock
     await trio.sleep(30)
     assert miner.totals.accepted > 20
     assert not pool.totals.rejected
-
-
-@pytest.mark.parametrize("step", ["connect", "subscribe", "authorize"])
-async def test_a_pool_can_drop_everybody_at_a_step(autojump_clock: Any, bench: Any, step: str) -> None:
-    pool = bench.pool(first_job="authorize")
-    pool.faults.drop_after = step
-    miner = bench.miner(pool)
-    await trio.sleep(30)
-    assert (miner.totals.jobs, miner.totals.accepted) == (0, 0)
-    assert miner.totals.connections > 2
-    pool.faults.drop_after = "nothing"
-    await trio.sleep(60)
-    assert miner.totals.accepted > 0
 
 
 @pytest.mark.parametrize("fault", sorted(BAD_JOBS))

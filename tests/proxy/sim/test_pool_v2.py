@@ -32,16 +32,6 @@ async def test_no_two_channels_share_search_space(autojump_clock: Any, bench: An
     assert sum(miner.totals.accepted for miner in miners) > 500
 
 
-async def test_a_block_moves_the_chain(autojump_clock: Any, bench: Any) -> None:
-    """A network target that one hash in 8,192 meets."""
-    pool = bench.pool_v2(nbits=0x1F07FFFF, difficulty=2.0**-24, refresh_s=500.0)
-    miner = bench.miner_v2(pool, lambda: 2_000.0)
-    await trio.sleep(20)
-    assert pool.totals.blocks >= 1
-    assert miner.totals.jobs == 1 + pool.totals.blocks
-    assert set(pool.totals.rejected) <= {"stale"}
-
-
 async def test_a_part_of_the_shares_can_be_refused_with_any_code(autojump_clock: Any, bench: Any) -> None:
     pool = bench.pool_v2()
     pool.faults.reject_part = 0.25
@@ -111,30 +101,6 @@ async def test_a_frozen_pool_says_nothing_and_then_goes_on(autojump_clock: Any, 
     assert pool.totals.accepted > accepted + 50
     assert late.is_mining
     assert miner.totals.connections == 1
-
-
-async def test_a_silent_pool_still_answers(autojump_clock: Any, bench: Any) -> None:
-    pool = bench.pool_v2(refresh_s=5.0)
-    miner = bench.miner_v2(pool)
-    await trio.sleep(11)
-    pool.faults.silent = True
-    jobs, accepted = miner.totals.jobs, miner.totals.accepted
-    await trio.sleep(60)
-    assert miner.totals.jobs == jobs
-    assert miner.totals.accepted > accepted + 100
-
-
-@pytest.mark.parametrize("step", ["connect", "handshake", "setup", "open"])
-async def test_a_pool_can_drop_everybody_at_a_step(autojump_clock: Any, bench: Any, step: str) -> None:
-    pool = bench.pool_v2()
-    pool.faults.drop_after = step
-    miner = bench.miner_v2(pool)
-    await trio.sleep(30)
-    assert not miner.totals.accepted
-    assert miner.totals.connections > 2
-    pool.faults.drop_after = "nothing"
-    await trio.sleep(60)
-    assert miner.totals.accepted > 0
 
 
 @pytest.mark.parametrize("fault", ["refuse_setup", "refuse_channels"])
