@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.checks.load import load_site
-from proxy.errors import ConfigError
-from tests.support.site_file import write_site
+from tests.support.site_checks import site_with, told_of
 
 CURVE = "[heat.curve]\npoints = [[-20, 2_000_000], [0, 900_000], [15, 300_000]]\n"
 SUPPLY = "[heat.curve]\nsupply_points = [[-20, 80], [15, 65]]\n"
@@ -18,13 +16,7 @@ NO_REST = "[signals.rest]\nenabled = false\n"
 
 def told(tmp_path: Path, text: str) -> tuple[list[str], list[str]]:
     """(mistakes, warnings of these rules) of a site with this text."""
-    path = write_site(tmp_path / "site.toml", [{"name": "p", "url": "stratum+tcp://127.0.0.1:3333", "user": "account"}])
-    path.write_text(path.read_text() + "\n" + text)
-    try:
-        loaded = load_site(path)
-    except ConfigError as error:
-        return error.problems, []
-    return [], [line for line in loaded.warnings if "curve" in line or "heat.mode" in line or "design_flow" in line]
+    return told_of(site_with(tmp_path, text), "curve", "heat.mode", "design_flow")
 
 
 @pytest.mark.parametrize(

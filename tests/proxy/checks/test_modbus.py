@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.checks.load import load_site
 from proxy.checks.modbus import check_modbus
 from proxy.checks.report import Report
 from proxy.config import Listen, ModbusSignal, Pool, Signals, SiteConfig
-from proxy.errors import ConfigError
-from tests.support.site_file import write_site
+from tests.support.site_checks import site_with, told_of
 
 SERVER = '[signals.modbus]\nlisten = "10.20.0.5:1502"\nallow = ["10.20.0.17/32"]\n'
 METER = '[[meters]]\nname = "billing"\naddress = "10.20.0.31:502"\n'
@@ -19,13 +17,7 @@ CUSTOM = METER + 'profile = "custom"\n'
 
 def told(tmp_path: Path, text: str) -> tuple[list[str], list[str]]:
     """(mistakes, warnings about signals and meters) of a site with this text."""
-    path = write_site(tmp_path / "site.toml", [{"name": "p", "url": "stratum+tcp://127.0.0.1:3333", "user": "account"}])
-    path.write_text(path.read_text() + "\n" + text)
-    try:
-        loaded = load_site(path)
-    except ConfigError as error:
-        return error.problems, []
-    return [], [line for line in loaded.warnings if "signals.modbus" in line or "meters" in line]
+    return told_of(site_with(tmp_path, text), "signals.modbus", "meters")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.checks.load import load_site
-from proxy.errors import ConfigError
+from tests.support.site_checks import told_of
 from tests.support.site_file import pool, write_site
 
 GOOD = {"enabled": True, "tank_capacity_wh": 20e6, "tank_max_charge_w": 4e6, "backup_max_w": 5e6}
@@ -14,12 +13,7 @@ GOOD = {"enabled": True, "tank_capacity_wh": 20e6, "tank_max_charge_w": 4e6, "ba
 def told(tmp_path: Path, planner: dict[str, object], costs: dict[str, object] | None = None) -> tuple[list[str], list[str]]:
     """(mistakes, warnings about planner and costs) of a site with these tables."""
     tables = {"heat.planner": planner, "heat.costs": costs or {}}
-    path = write_site(tmp_path / "site.toml", [pool("p", 3333)], tables=tables)
-    try:
-        loaded = load_site(path)
-    except ConfigError as error:
-        return error.problems, []
-    return [], [line for line in loaded.warnings if "heat.planner" in line or "heat.costs" in line]
+    return told_of(write_site(tmp_path / "site.toml", [pool("p", 3333)], tables=tables), "heat.planner", "heat.costs")
 
 
 def test_a_tank_with_its_power_needs_nothing_else(tmp_path: Path) -> None:

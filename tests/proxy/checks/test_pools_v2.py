@@ -6,8 +6,8 @@ import pytest
 
 from protocol.v2.keys import encode_authority_key
 from proxy.checks.load import load_site
-from proxy.errors import ConfigError
 from tests.support.noise_pair import AUTHORITY
+from tests.support.site_checks import told_of
 from tests.support.site_file import write_site
 
 KEY = encode_authority_key(AUTHORITY.public_x)
@@ -16,12 +16,7 @@ URL = f"stratum2+tcp://pool.example:3336/{KEY}"
 
 def told(tmp_path: Path, **keys: object) -> tuple[list[str], list[str]]:
     """(mistakes, warnings about the pool) of a site with this pool."""
-    path = write_site(tmp_path / "site.toml", [{"name": "p", "url": URL, "user": "account", **keys}])
-    try:
-        loaded = load_site(path)
-    except ConfigError as error:
-        return error.problems, []
-    return [], [line for line in loaded.warnings if "pools[0]" in line]
+    return told_of(write_site(tmp_path / "site.toml", [{"name": "p", "url": URL, "user": "account", **keys}]), "pools[0]")
 
 
 def test_a_pool_with_its_key_needs_nothing_else(tmp_path: Path) -> None:

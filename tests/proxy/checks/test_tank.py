@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.checks.load import load_site
-from proxy.errors import ConfigError
-from tests.support.site_file import write_site
+from tests.support.site_checks import site_with, told_of
 
 SENSORS = "[" + ", ".join(f'{{quantity = "tank_c", address = {k}, kind = "int16", scale = 0.1}}' for k in range(4)) + "]"
 TANK = f"""
@@ -29,13 +27,7 @@ tank_empty_c = 45
 
 def told(tmp_path: Path, text: str) -> tuple[list[str], list[str]]:
     """(mistakes, warnings about the tank) of a site with this text."""
-    path = write_site(tmp_path / "site.toml", [{"name": "p", "url": "stratum+tcp://127.0.0.1:3333", "user": "account"}])
-    path.write_text(path.read_text() + "\n" + text)
-    try:
-        loaded = load_site(path)
-    except ConfigError as error:
-        return error.problems, []
-    return [], [line for line in loaded.warnings if "tank" in line]
+    return told_of(site_with(tmp_path, text), "tank")
 
 
 def test_four_sensors_and_a_volume_need_nothing_else(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from proxy.downstream.guard import HARD_LIMIT
 from proxy.downstream.proxy_protocol import V2_SIGNATURE
 from tests.support.mine import solve
 from tests.support.rig import EASY, Miner, Rig, running, until
+from tests.support.streams import Through
 
 MODEL = config.Model(levels=[config.Level(name="full", power_w=8_000, hashrate_hps=1e3, setting=0)])
 
@@ -167,22 +168,13 @@ async def test_units_on_a_dual_stack_socket_are_known_by_their_ipv4_address(tmp_
         assert rig.app.router.by_unit["U1"].address == "127.0.0.1"
 
 
-class _Prefixed(trio.abc.Stream):
+class _Prefixed(Through):
     """Puts something in front of the first bytes that are sent."""
 
     def __init__(self, stream: trio.abc.Stream, prefix: bytes) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._prefix = prefix
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         prefix, self._prefix = self._prefix, b""
-        await self._stream.send_all(prefix + bytes(data))
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+        await super().send_all(prefix + bytes(data))

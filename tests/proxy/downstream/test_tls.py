@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from proxy.config import Listen
 from tests.support.mine import solve
 from tests.support.rig import EASY, Miner, Rig, running, until
+from tests.support.streams import Through
 
 MANY = 200
 PING = b'{"id":1,"method":"mining.ping","params":[]}\n'
@@ -55,25 +56,13 @@ def tls_address(rig: Rig) -> tuple[str, int]:
     return rig.app.reactor.addresses()[1]
 
 
-class InPieces(trio.abc.Stream):
+class InPieces(Through):
     """A stream that sends byte by byte, each in a segment of its own."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         for byte in bytes(data):
-            await self._stream.send_all(bytes([byte]))
+            await super().send_all(bytes([byte]))
             await trio.lowlevel.checkpoint()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 async def tls_miner(
