@@ -30,13 +30,15 @@ class SimBraiins(HttpDevice):
     password = "letmein"
     account = "root"
     tokens_issued = 0
+    refused_logins = 0
+    forgets_tokens = False  # no token holds until it is used
     token: str | None = None  # the one that holds; None after it has timed out
 
     def reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
         """Status and content, or None where an answer is lost."""
         if (method, path) == ("POST", "/api/v1/auth/login"):
             return self._log_in(body)
-        if self.token is None or headers.get("authorization") != self.token:
+        if self.token is None or self.forgets_tokens or headers.get("authorization") != self.token:
             return 401, _json({"message": "unauthorized"})
         if method == "GET":
             return self._query(path.removeprefix("/api/v1"))
@@ -48,6 +50,7 @@ class SimBraiins(HttpDevice):
         except msgspec.DecodeError:
             return 400, _json({"message": "invalid body"})
         if (login.username, login.password) != (self.account, self.password):
+            self.refused_logins += 1
             return 401, _json({"message": "invalid username or password"})
         self.tokens_issued += 1
         self.token = f"token{self.tokens_issued}"

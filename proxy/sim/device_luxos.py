@@ -29,6 +29,7 @@ class SimLuxos(FacedDevice):
     session: str | None = None
     session_used_s = 0.0
     sessions_opened = 0
+    steals_session = False  # somebody logs on over whoever is there, before each write
 
     async def converse(self, stream: trio.abc.Stream) -> None:
         """One JSON request, one JSON answer."""
@@ -86,6 +87,8 @@ class SimLuxos(FacedDevice):
         return self.session is not None and self._now_s - self.session_used_s < SESSION_LIFE_S
 
     def _write(self, request: _Request) -> dict[str, Any] | None:
+        if self.steals_session:
+            self.open_session()
         session, _, wish = request.parameter.partition(",")
         if not self._session_holds() or session != self.session:
             return self._fail("Invalid session", 14)

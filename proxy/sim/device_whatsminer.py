@@ -38,6 +38,7 @@ class SimWhatsminer(FacedDevice):
     tells_percent = True  # from API 3.0.3 on
     tunes_until_s = 0.0  # takes no percentage before
     tuning_s = 60.0  # after each start
+    refused_logins = 0  # writes with a token that is none
 
     async def converse(self, stream: trio.abc.Stream) -> None:
         """One frame in, one frame out."""
@@ -74,6 +75,7 @@ class SimWhatsminer(FacedDevice):
         if not request.cmd.startswith("set."):
             return self._query(request)
         if not self._may_write(request):
+            self.refused_logins += 1
             return self._reply(DENIED, "access denied", request.cmd)
         return self._write(request)
 

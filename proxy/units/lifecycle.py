@@ -99,6 +99,7 @@ class UnitLife:
         self._progress_s: float | None = None  # when Elapsed last moved
         self._last_elapsed_s: float | None = None
         self._problem: str | None = None  # why the latest answer was of no use
+        self._unsent: str | None = None  # why what is wanted cannot even be sent
 
     # What others ask of it.
 
@@ -232,6 +233,7 @@ class UnitLife:
         if self.proof is None or self.proof.level != wanted.level:
             return  # a newer command, or the operator, has the word
         self.proof.is_answered = True
+        before, self._unsent = self._unsent, None
         match outcome.answer:
             case Answer.TAKEN:
                 self.level_acknowledged = wanted.level
@@ -240,6 +242,9 @@ class UnitLife:
                 self._note_change(self.proof, now_s)
                 self._tell("unit.answer_lost", "warning", cause=outcome.text, to=wanted.level)
             case Answer.UNSENT:
+                self._unsent = outcome.text
+                if before != outcome.text:
+                    self._tell("unit.not_sent", "warning", cause=outcome.text, to=wanted.level)
                 self.tries -= 1
                 self._again(wanted, now_s + RETRY_S)
             case Answer.CALIBRATING:
@@ -294,6 +299,8 @@ class UnitLife:
         cause = self.fault if self.state in (UnitState.FAULT, *UNTOUCHABLE) else None
         if step is Step.SEEN_IDLE and cause is None and reading.pools_alive == 0:
             cause = "awake but without work: none of its pools is alive; check its Stratum connection"
+        if cause is None and self.wanted is not None and self._unsent is not None:
+            cause = f"level {self.wanted.level} could not be sent and is tried again: {self._unsent}"
         self._step(step, now_s, cause)
 
     def lost(self, why: str, now_s: float) -> None:
@@ -472,7 +479,7 @@ class UnitLife:
 
     def _forget(self) -> None:
         self.wanted = self.proof = None
-        self.level_commanded = self.level_acknowledged = None
+        self.level_commanded = self.level_acknowledged = self._unsent = None
         self.tries = 0
 
     def _announce_observed(self) -> None:

@@ -110,5 +110,5 @@ class AxeosDriver:
 def _advised(outcome: Outcome) -> Outcome:
     """Firmware from before mid-2026 has no pause."""
     if outcome.answer is Answer.REFUSED and any(f"status {code}" in outcome.text for code in (NOT_FOUND, METHOD_NOT_ALLOWED)):
-        return Outcome(Answer.REFUSED, f"{outcome.text}: this firmware cannot pause: update it, or never let the unit sleep")
+        return Outcome(Answer.REFUSED, f"{outcome.text}: this firmware cannot pause: update it, or take the unit out for service")
     return outcome

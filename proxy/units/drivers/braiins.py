@@ -1,9 +1,10 @@
 """Driver for machines with Braiins OS (REST, TCP 80): a power target in watts that is followed live, pause and resume.
 
-It logs in for a token and again when the token is refused; a refused request was not carried out. The power it tells is an
-estimate of its own, at the wall.
+It logs in for a token and again when the token is refused; a refused request was not carried out. A login that is refused is tried
+again only after a while, since a machine may lock an account. The power it tells is an estimate of its own, at the wall.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -23,6 +24,8 @@ ROOT = "/api/v1"
 UNAUTHORIZED = frozenset({401, 403})
 STATUS_NORMAL, STATUS_PAUSED = 2, 3
 TUNER_ERROR = 4
+# After a refused login: wait this long, then twice as long, up to the limit. A sweep each 15 s would be 240 tries an hour.
+FIRST_LOGIN_REST_S, LAST_LOGIN_REST_S = 60.0, 900.0
 
 
 class _Watt(msgspec.Struct, frozen=True):
@@ -121,6 +124,9 @@ class BraiinsDriver:
         self._account = account
         self._token: str | None = None
         self._is_paused = False
+        self._refusal = ""  # what became of the latest login, while it is not tried again
+        self._rest_s = FIRST_LOGIN_REST_S
+        self._rests_until_s = -math.inf
 
     async def read(self) -> Reading:
         """Who it is, what it does and what it is set to. Raises UnitError."""
@@ -213,19 +219,30 @@ class BraiinsDriver:
         return reply
 
     async def _log_in(self) -> str:
+        if trio.current_time() < self._rests_until_s:
+            raise _LoginRefused(self._refusal)
         body = {"username": self._account.user, "password": self._account.password}
         try:
             reply = await self._machine.ask("POST", f"{ROOT}/auth/login", body)
+            if reply.status in UNAUTHORIZED:
+                self._rests_until_s = trio.current_time() + self._rest_s
+                self._rest_s = min(2 * self._rest_s, LAST_LOGIN_REST_S)
+                self._refusal = (
+                    f"it refuses the login of {self._account.user} ({reply.status}): check api_user and api_password_file;"
+                    " it is tried again after some minutes only, so that the account is not locked"
+                )
+                raise _LoginRefused(self._refusal)
             if not reply.is_good:
-                raise _LoginRefused(f"it refuses the login of {self._account.user} ({reply.status}): check api_password_file")
+                raise _NotEvenAsked(f"it answers the login with status {reply.status}: {reply.text}")
             self._token = decode(_login, reply.body, "auth/login").token
         except NoAnswer as problem:
             raise _NotEvenAsked(str(problem)) from problem
+        self._rest_s = FIRST_LOGIN_REST_S
         return self._token
 
 
 class _NotEvenAsked(UnitError):
-    """The login got no answer, so what was to follow it was never sent."""
+    """The login got no usable answer, so what was to follow it was never sent."""
 
 
 class _LoginRefused(UnitError):
