@@ -74,6 +74,19 @@ class Due(IntEnum):
     START = 3
 
 
+def _nameplates(models: Sequence[config.Model], bias: float) -> tuple[Floats, Floats]:
+    """Watts and hashes/s of every level of each machine, asleep first; a model with few levels repeats its top."""
+    depth = max(len(model.levels) for model in models) + 1
+    levels_w: Floats = np.zeros((len(models), depth))
+    levels_hps: Floats = np.zeros((len(models), depth))
+    for k, model in enumerate(models):
+        rows = [(model.sleep_power_w, 0.0), *((level.power_w / bias, level.hashrate_hps) for level in model.levels)]
+        rows += [rows[-1]] * (depth - len(rows))
+        levels_w[k] = [power_w for power_w, _ in rows]
+        levels_hps[k] = [hps for _, hps in rows]
+    return levels_w, levels_hps
+
+
 class Machines:
     """All of them. Faults are arrays that anybody may set; `power_w` is the truth, `reading` what a machine says."""
 
@@ -92,15 +105,7 @@ class Machines:
         self._rng = rng
         self._np_rng = np.random.default_rng(rng.getrandbits(64))
         self._efficiency = efficiency
-        depth = max(len(model.levels) for model in self.models) + 1
-        self.levels_w: Floats = np.zeros((n, depth))
-        self.levels_hps: Floats = np.zeros((n, depth))
-        for k, model in enumerate(self.models):
-            top = model.levels[-1]
-            rows = [(model.sleep_power_w, 0.0), *((lv.power_w / spec.nameplate_bias, lv.hashrate_hps) for lv in model.levels)]
-            rows += [(top.power_w / spec.nameplate_bias, top.hashrate_hps)] * (depth - len(rows))
-            self.levels_w[k] = [power_w for power_w, _ in rows]
-            self.levels_hps[k] = [hps for _, hps in rows]
+        self.levels_w, self.levels_hps = _nameplates(self.models, spec.nameplate_bias)
         factor = np.clip(1.0 + spec.spread * self._np_rng.standard_normal(n), 1 - 3 * spec.spread, 1 + 3 * spec.spread)
         self.levels_w[:, 1:] *= factor[:, None]
         self.sleep_w: Floats = self.levels_w[:, 0].copy()
