@@ -46,7 +46,9 @@ class Shared(msgspec.Struct):
 class UnitActor:
     """The task of one unit. `nudge` after each command."""
 
-    def __init__(self, life: UnitLife, driver: Driver, shared: Shared) -> None:
+    def __init__(self, life: UnitLife, driver: Driver, shared: Shared, *, phase: float = 1.0) -> None:
+        """`phase` (0 to 1): the part of a period from the first reading to the second, so that a fleet's readings lie evenly."""
+        self._phase = phase
         self._life = life
         self._driver = driver
         self._shared = shared
@@ -106,14 +108,16 @@ class UnitActor:
         self._patient = None
         if interrupted:
             return
-        if not self._was_read:
-            self._was_read = True
+        is_first, self._was_read = not self._was_read, True
+        if is_first:
             self._shared.on_swept(self._life.unit.id)
         # Until it shows that it took a command we look closer; else the sweep's period, counted from the start so that the
         # fleet stays spread.
         proof = self._life.proof
         is_awaited = proof is not None and not proof.is_obeyed
         period_s = min(READ_BACK_S, self._shared.period_s) if is_awaited else self._shared.period_s
+        if is_first:
+            period_s *= self._phase
         self._next_read_s = max(started_s + period_s, trio.current_time())
 
     async def _read_once(self) -> None:

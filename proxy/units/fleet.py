@@ -90,13 +90,14 @@ class Fleet:
         self._starvable: dict[str, UnitLife] = {}
         self._trials = Trials()
         self._actors: dict[str, UnitActor] = {}
-        for unit in units:
+        for number, unit in enumerate(units, start=1):
             model = models[unit.model]
             life = UnitLife(unit, model, heat, self._publish, self._announce)
             self._lives[unit.id] = life
             if config.may_starve(model):
                 self._starvable[unit.id] = life
-            self._actors[unit.id] = UnitActor(life, make_driver(unit, model, connect, wall_clock), shared)
+            driver = make_driver(unit, model, connect, wall_clock)
+            self._actors[unit.id] = UnitActor(life, driver, shared, phase=number / len(units))
 
     @property
     def ids(self) -> tuple[str, ...]:

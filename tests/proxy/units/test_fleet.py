@@ -508,6 +508,15 @@ async def test_machines_that_are_silent_do_not_hold_up_the_sweep_of_the_others(a
         assert max(age_s for age_s in ages_s if age_s is not None) < 17
 
 
+async def test_the_readings_of_a_fleet_lie_evenly_over_the_period(autojump_clock, site, model):
+    for index in range(10):
+        site.add(f"u{index}", model)
+    await site.start(model, config.Heat(telemetry_period_s=10))
+    await trio.sleep(60)
+    ages_s = sorted(view.reading_age_s for view in site.fleet.views(trio.current_time()))
+    assert ages_s == pytest.approx([ages_s[0] + index for index in range(10)], abs=0.1)
+
+
 def test_enough_descriptors_are_kept_back_for_all_that_is_in_flight():
     assert descriptors.UNITS_IN_FLIGHT == 2 * (fleet.SWEEP_IN_FLIGHT + fleet.BROADCAST_IN_FLIGHT)
 
