@@ -181,6 +181,7 @@ class App:
             outlook=self.outlook,
             signals=self.signals,
             settling=self.settling,
+            witness=self.witness,
             lag=self.lag,
             certificate=self.identity,
             reload=self.reloader.reload,

@@ -29,6 +29,7 @@ from proxy.telemetry.lag import LoopLag
 from proxy.units.fleet import Fleet
 from proxy.upstream.pool import Pool
 from proxy.views import PlanBlocks, SiteView, UnitView
+from proxy.witness import ShareWitness
 from proxy.work import vardiff
 from proxy.work.router import Router
 
@@ -60,6 +61,7 @@ class LiveSite:
         outlook: Outlook | None,
         signals: SignalBoard,
         settling: Settling,
+        witness: ShareWitness,
         lag: LoopLag,
         certificate: ServerIdentity | None,
         reload: Callable[[], Awaitable[list[str]]],
@@ -79,6 +81,7 @@ class LiveSite:
         self._outlook = outlook
         self._signals = signals
         self._settling = settling
+        self._witness = witness
         self._lag = lag
         self._certificate = certificate
         self._reload = reload
@@ -112,6 +115,7 @@ class LiveSite:
             loops=self._heat.loops(),
             ahead=self._heat.ahead(),
             settlement=self._settling.view(),
+            proven_now=self._witness.now,
             meters=self._heat.bank.views(self._wall_clock()),
             v2_certificate_expires_s=self._certificate.seconds_to_expiry(self._wall_clock()) if self._certificate else None,
         )

@@ -296,6 +296,17 @@ class ProofView(msgspec.Struct, frozen=True):
     cause: str | None
 
 
+class ProvenNowView(msgspec.Struct, frozen=True):
+    """What shares prove now of the power of the units that are settled and known by them, and what these say themselves."""
+
+    work_w: float
+    work_low_w: float  # 95 %
+    work_high_w: float
+    says_w: float
+    units: int
+    of_units: int  # of the site
+
+
 class SettlementView(msgspec.Struct, frozen=True):
     """Where settlement stands: what is closed, and the proof of heat of the newest period, the site first."""
 
@@ -333,3 +344,4 @@ class SiteView(msgspec.Struct, frozen=True):
     loops: list[LoopView] = []
     ahead: list[DemandAhead] = []  # next first
     settlement: SettlementView | None = None
+    proven_now: ProvenNowView | None = None  # None: no unit is settled and known by its shares

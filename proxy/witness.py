@@ -5,15 +5,17 @@ heat control's business. A unit that cannot prove anything now (not connected, n
 ledger cannot write) has no evidence at all, and begins anew when it can.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
 
+from proxy.heat import proof
 from proxy.heat.settling import Settling
 from proxy.ledger.ledger import Ledger
 from proxy.units.fleet import Fleet
-from proxy.units.unit import ProvenPower
+from proxy.units.unit import ProvenPower, UnitImage
+from proxy.views import ProvenNowView
 from proxy.work import evidence
 from proxy.work.channel import Channel
 from proxy.work.router import Router
@@ -33,6 +35,7 @@ class ShareWitness:
         self._ledger = ledger
         self._clock = clock
         self._windows: dict[str, evidence.Window] = {}
+        self.now: ProvenNowView | None = None
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -51,7 +54,9 @@ class ShareWitness:
                 proven[unit_id] = power
             if count % SLICE == 0:
                 await trio.lowlevel.checkpoint()
-        self._fleet.take_proof(proven, self._clock())
+        now_s = self._clock()
+        self._fleet.take_proof(proven, now_s)
+        self.now = now_of(self._fleet.image(now_s))
 
     def _count(self, unit_id: str, now_s: float) -> evidence.Counted | None:
         channel = self._router.by_unit.get(unit_id)
@@ -71,3 +76,12 @@ class ShareWitness:
         session = channel.session
         is_served = session is not None and session.is_alive and session.current is not None
         return is_served and not self._ledger.is_degraded and not self._router.is_withheld(channel.unit)
+
+
+def now_of(images: Sequence[UnitImage]) -> ProvenNowView | None:
+    """Shares and telemetry of the units that have both, side by side; None where none has."""
+    known = [(image.proven, image.power_w) for image in images if image.proven is not None and image.power_w is not None]
+    if not known:
+        return None
+    power = proof.together([proven for proven, _ in known])
+    return ProvenNowView(power.power_w, power.low_w, power.high_w, sum(power_w for _, power_w in known), len(known), len(images))

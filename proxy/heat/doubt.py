@@ -23,11 +23,11 @@ JUDGE_S = 30.0
 WIDEST = 0.6
 # More of the fleet than this does not begin to lie at once (one unit always may).
 COMMON_CAUSE = 0.1
-# A silent unit is at work while its shares go on: a gap of so many intervals comes by chance once in 3,000 looks.
-GAP_INTERVALS = 8.0
+# A silent unit is at work while its shares go on: a gap of so many intervals comes by chance once in a million shares.
+GAP_INTERVALS = 14.0
 LEAST_GAP_S = 60.0
-# And while they prove at least this part of what it was told.
-AT_WORK = 0.5
+# And while they prove at least this part of what it was told: of a few shares the interval reaches far down.
+AT_WORK = 0.25
 # Units named in the alarm; more are counted.
 NAMED = 4
 ALARM = "units-unproven"

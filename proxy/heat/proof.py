@@ -113,6 +113,15 @@ def proven_power(curve: Curve, factor: float, found: Counted, is_learned: bool) 
     )
 
 
+def together(powers: Sequence[ProvenPower]) -> SharePower:
+    """The power of several units: counting errors of each are its own, the model's error is everybody's."""
+    power_w = sum(each.power_w for each in powers)
+    # Each interval holds both errors: what is beyond the model's is counting's.
+    counted = sum(max(0.0, ((each.high_w - each.low_w) / 2.0) ** 2 - (Z * MODEL_SIGMA * each.power_w) ** 2) for each in powers)
+    half_w = math.hypot(math.sqrt(counted), Z * MODEL_SIGMA * power_w)
+    return SharePower(power_w, max(0.0, power_w - half_w), power_w + half_w, sum(each.shares for each in powers))
+
+
 def work_energy(
     units: Mapping[str, Curve], factors: Mapping[str, float], work: Iterable[UnitWork], seconds: float
 ) -> Proven | None:

@@ -32,11 +32,19 @@ async def test_what_a_unit_finds_is_power_and_what_finds_nothing_for_want_of_a_p
     async with hall(tmp_path, mock_clock, units=2, is_mining=True) as it:
         assert proven(it) is None
         await low_and_proven(it, 2)
-        await it.let_pass(120)
+        await it.let_pass(700)
         found = proven(it)
         assert found is not None
-        assert found.low_w <= LOW_W <= found.high_w
-        assert found.shares >= 10
+        # Some 80 shares, as chance has it.
+        assert 0.4 * LOW_W < found.power_w < 1.8 * LOW_W
+        assert found.low_w < found.power_w < found.high_w
+        assert found.shares >= 30
+        now = it.app.site.view().proven_now
+        assert now is not None
+        assert (now.units, now.of_units, now.says_w) == (2, 2, pytest.approx(2 * LOW_W, rel=0.02))
+        assert 0.8 * LOW_W < now.work_w < 3.6 * LOW_W
+        # Two units together are known better than one.
+        assert (now.work_high_w - now.work_low_w) / now.work_w < (found.high_w - found.low_w) / found.power_w
         # Nobody takes its shares: nothing is proven, neither that it runs nor that it does not.
         it.app.pools[0].stop()
         await it.until(lambda: proven(it) is None, PROOF_STALE_S)
@@ -53,6 +61,7 @@ async def test_evidence_that_nobody_renews_expires(tmp_path: Path, mock_clock: M
 async def test_a_unit_whose_api_is_dead_while_its_shares_go_on_is_not_replaced(tmp_path: Path, mock_clock: MockClock) -> None:
     async with hall(tmp_path, mock_clock, units=2, is_mining=True) as it:
         await low_and_proven(it, 2)
+        await it.let_pass(300)
         it.devices["U0"].faults.is_dead = True
         await it.until(lambda: it.unit("U0").state == "OFFLINE")
         await it.let_pass(UNSEEN_S + 60)

@@ -145,6 +145,15 @@ def test_loops_show_their_water_their_cap_and_their_interlock(page: Page, site: 
     expect(page.locator("#loop-table tr.reason")).to_have_text("loop loop-2: flow lost")
 
 
+def test_a_unit_whose_word_is_not_believed_says_why_and_what_shares_prove_of_all(page: Page, site: FakeSite) -> None:
+    expect(page.locator('[data-value="proven_now"]')).to_have_text("1.00 MW\u00b1 6.0 % of 1.02 MW that 214 units say")
+    site.doubt = "says 5.2 kW, its shares prove 0.0 to 0.4 kW"
+    button = page.locator('#watchlist [data-watch="loop-1-r2-s09"]')
+    expect(button).to_have_text(f"loop-1-r2-s09: {site.doubt}")
+    button.press("Enter")
+    expect(page.locator("#detail")).to_contain_text(f"not believed: {site.doubt}")
+
+
 def test_units_that_deviate_are_named_first_and_opened_from_there(page: Page) -> None:
     buttons = page.locator("#watchlist button")
     expect(buttons.first).to_have_text("loop-1-r2-s06: fan 2 stopped")

@@ -5,7 +5,7 @@ import { Past, heatData, heatTrend, rejectData, rejectTrend, shareTrend } from "
 import { UNKNOWN, celsius, clock, clockWithOffset, count, duration, el, fact, percent, shortTime, show, si, siPair, siText } from "./format.js";
 import { showLoops, showMeters } from "./loops.js";
 import { Plan } from "./plan.js";
-import { showProof } from "./proof.js";
+import { showProof, showProvenNow } from "./proof.js";
 import { showNext, showRuling, showSignals } from "./signals.js";
 import { LiveStream, request, storeKey } from "./stream.js";
 import { Units } from "./units.js";
@@ -225,6 +225,7 @@ function take(message) {
   byId("loops").hidden = site.loops.length === 0 && site.meters.length === 0;
   showLoops(byId("loop-table"), site.loops);
   showMeters(byId("meter-table"), site.meters);
+  showProvenNow(place("proven_now"), site.proven_now);
   showProof(place("proof"), byId("proof-table"), site.settlement?.proofs ?? []);
   plan.take(site.plan, message.now_unix_s);
   showNotices();

@@ -32,6 +32,18 @@ function row(proof) {
   return [line, el("tr", { class: "reason" }, el("td", { colspan: String(COLUMNS.length) }, proof.cause))];
 }
 
+/** What shares prove now of the power that the same units say, with its interval; a whole that lies outside is abnormal. */
+export function showProvenNow(node, now) {
+  if (now === null) {
+    show(node, { text: UNKNOWN, why: "no unit is settled for long enough" });
+    return;
+  }
+  const half = percent((now.work_high_w - now.work_low_w) / 2 / Math.max(now.work_w, 1), 1);
+  const isWithin = now.work_low_w <= now.says_w && now.says_w <= now.work_high_w;
+  const part = now.units < now.of_units ? ` of ${siText(now.says_w, "W")} that ${now.units} units say` : "";
+  show(node, { text: siText(now.work_w, "W"), note: `\u00b1 ${half} %${part}`, abnormal: !isWithin });
+}
+
 /** What disagrees most goes into `node`, every scope into `table`. */
 export function showProof(node, table, proofs) {
   const newest = proofs[0];

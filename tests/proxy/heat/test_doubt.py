@@ -110,7 +110,7 @@ def test_shares_that_go_on_prove_a_silent_unit_and_shares_that_stopped_prove_not
 ) -> None:
     told_w = levels[4].power_w
     assert doubt.is_at_work(image(0, proven=proof(told_w)), told_w)
-    for gone in (None, NOTHING, proof(told_w, quiet_s=100.0), proof(0.4 * told_w)):
+    for gone in (None, NOTHING, proof(told_w, quiet_s=150.0), proof(0.2 * told_w)):
         assert not doubt.is_at_work(image(0, proven=gone), told_w)
 
 

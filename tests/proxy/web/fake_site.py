@@ -27,6 +27,7 @@ from proxy.views import (
     PlanBlocks,
     PlanView,
     PoolView,
+    ProvenNowView,
     SettlementView,
     ShareTotals,
     SignalView,
@@ -76,6 +77,7 @@ class FakeSite:
         self.alarms: tuple[str, ...] = ()
         self.over_alarms: tuple[str, ...] = ()  # waiting to be acknowledged
         self.has_modbus = False
+        self.doubt: str | None = None  # of the 21st unit
         self.ladder = "LIVE"
         self.loop_state = "running"  # of loop-2
         self.meters: list[MeterView] = []
@@ -154,6 +156,7 @@ class FakeSite:
             accepted=4_000 + index,
             rejected=index % 7,
             user_agent="=cmgr/1.0" if index == 3 else "cgminer/4.11.1",
+            doubt=self.doubt if index == 20 else None,
         )
 
     def unit(self, unit_id: str) -> UnitView | None:
@@ -225,6 +228,7 @@ class FakeSite:
             ),
             plan=self._plan(now) if self.plans else None,
             settlement=self._settled(),
+            proven_now=ProvenNowView(1.0e6, 0.94e6, 1.06e6, 1.02e6, 214, 228),
             pools=self._pools(now),
             unit_states=dict(Counter(unit.state for unit in units)),
             ledger_state="ok",
