@@ -352,6 +352,25 @@ def test_the_page_is_readable_in_both_themes_and_at_both_widths(page: Page, sche
     assert picture.stat().st_size > 20_000
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_page_stays_readable_while_much_is_wrong(page: Page, site: FakeSite, scheme: str, width: int) -> None:
+    site.alarms = ("loop loop-2 is asleep: its flow fell below 60% of design", "the heat meter is lost", "two sources send demands")
+    site.over_alarms = ("loop loop-3 was hot",)
+    site.ladder, site.loop_state, site.has_modbus, site.proofs = "FALLBACK", "dry", True, fake_proofs()
+    site.doubt = "says 5.2 kW, its shares prove 0.0 to 0.4 kW"
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 844})
+    expect(page.locator("#alarms li")).to_have_count(4)
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(SMALL_TARGETS) == []
+    # Hue never stands alone: every abnormal word has its triangle.
+    assert page.evaluate(
+        "[...document.querySelectorAll('.abnormal')].every((n) => getComputedStyle(n, '::before').content !== 'none')"
+    )
+
+
 def test_nothing_is_cut_off_at_320_pixels_and_targets_stay_large_enough(page: Page) -> None:
     page.set_viewport_size({"width": 320, "height": 700})
     page.wait_for_function("document.documentElement.scrollWidth <= 320")  # pictures follow a frame later

@@ -11,7 +11,7 @@ from proxy.events import EventLog
 from proxy.heat.control import HeatControl
 from proxy.heat.demand import HeatDemand
 from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, MemoryRecord, SetpointRecord
-from proxy.units.unit import LevelFact, UnitImage, UnitState
+from proxy.units.unit import LevelFact, ProvenPower, UnitImage, UnitState
 from tests.support.plans import make_image as settled_image
 
 START_UNIX_S = 1_768_435_200.0  # a quarter hour begins
@@ -51,6 +51,7 @@ class Unit:
         self.dead = False
         self.in_service = False
         self.outlet_c: float | None = 70.0
+        self.proven: ProvenPower | None = None
 
     def advance(self, now_s: float, dt_s: float) -> None:
         if self.arrives is not None and now_s >= self.arrives[0]:
@@ -129,6 +130,7 @@ class TestFleet:
             may_command=not silent,
             earliest_change_s=dwell_s,
             starts_today=unit.starts,
+            proven=unit.proven,
         )
 
     def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:

@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from proxy.heat.demand import DemandAccepted, DemandRefused, MeterReading, MeterRefused
-from proxy.units.unit import UnitImage
+from proxy.units.unit import ProvenPower, UnitImage
 
 # The rig is in conftest.py; test modules cannot import it, so it comes as a fixture without a type.
 Make = Callable[..., Any]
@@ -465,3 +465,37 @@ async def test_the_open_periods_are_handed_over_when_the_task_ends(rig: Make, au
         await site.control.run()
     assert {record.scope for record in site.ledger.energies} == {"site", "a", "b", "c", "d"}
     assert site.ledger.energies[0].period_s == pytest.approx(80.0)  # to the last cycle
+
+
+# Units that are not believed.
+
+
+FOUND_NOTHING = ProvenPower(15.0, 0.0, 400.0, 0.0, 600.0, 600.0, None)
+
+
+def test_what_a_unit_only_says_is_made_by_others_and_told(rig: Make) -> None:
+    site = rig(40)
+    site.ask(270_000.0)
+    before_w = site.run(2_400)[-1]
+    liar = site.fleet.units[3]
+    liar.proven = FOUND_NOTHING
+    after_w = site.run(1_500)[-1]
+    # It really draws what it says, but nobody believes that here.
+    assert after_w - before_w == pytest.approx(liar.power_w, rel=0.25)
+    assert [facts["unit"] for facts in names(site, "unit.not_believed")] == ["u3"]
+    assert any("u3 says" in line for line in site.control.alarms())
+    assert list(site.control.doubts()) == ["u3"]
+    liar.proven = None
+    site.run(600)
+    assert names(site, "unit.believed_again") == [{"unit": "u3"}]
+    assert not any("u3 says" in line for line in site.control.alarms())
+
+
+def test_under_a_cap_a_unit_that_is_not_believed_counts_in_full(rig: Make) -> None:
+    site = rig(40)
+    site.ask(270_000.0)
+    cap_w = 1.01 * site.run(2_400)[-1]
+    site.control.set_manual_limit(cap_w, "operator")
+    site.fleet.units[3].proven = FOUND_NOTHING
+    assert max(site.run(2_400)) <= 1.005 * cap_w
+    assert names(site, "unit.not_believed")

@@ -9,6 +9,7 @@ from proxy import config
 from proxy.heat import proof
 from proxy.heat.proof import Evidence
 from proxy.ledger.records import UnitWork
+from proxy.work.evidence import Counted
 
 TH = 1e12
 MODEL = config.Model(
@@ -154,3 +155,24 @@ def test_heat_under_way_in_the_water_is_no_alarm():
 def test_a_sleeping_plant_and_a_lone_witness_are_not_judged():
     assert judge(work=0.5, electric=0.9, reported=0.7, heat=0.0).agrees is None
     assert judge(electric=None, reported=None, heat=None).agrees is None
+
+
+def test_power_from_counted_shares_has_counting_and_the_model_in_its_interval() -> None:
+    counted = Counted(480 * TH, 400 * TH, 570 * TH, 120.0, 1_200.0, 4.0)
+    found = proof.proven_power(CURVE, 1.0, counted, is_learned=False)
+    assert found.power_w == pytest.approx(CURVE.power_w(480 * TH))
+    assert found.low_w < CURVE.power_w(400 * TH)
+    assert found.high_w > CURVE.power_w(570 * TH)
+    assert (found.shares, found.seconds, found.quiet_s, found.interval_s) == (120.0, 1_200.0, 4.0, 10.0)
+    nothing = proof.proven_power(CURVE, 1.0, Counted(0.0, 0.0, 10 * TH, 0.0, 600.0, 600.0), is_learned=False)
+    assert (nothing.power_w, nothing.interval_s) == (CURVE.points[0][1], None)
+    assert nothing.high_w >= CURVE.power_w(10 * TH)
+
+
+def test_many_units_together_are_known_as_well_as_their_model() -> None:
+    each = proof.proven_power(CURVE, 1.0, Counted(480 * TH, 400 * TH, 570 * TH, 120.0, 1_200.0, 4.0), is_learned=False)
+    spans = [(p.high_w - p.low_w) / 2 / p.power_w for p in (proof.together([each] * n) for n in (1, 10, 1_000))]
+    assert spans == sorted(spans, reverse=True)
+    assert spans[0] == pytest.approx((each.high_w - each.low_w) / 2 / each.power_w, rel=0.01)
+    assert spans[-1] == pytest.approx(proof.Z * proof.MODEL_SIGMA, rel=0.05)
+    assert proof.together([]).power_w == 0.0

@@ -234,7 +234,7 @@ class FakeSite:
             ledger_state="ok",
             loop_lag_s=0.0012,
             meters=self.meters,
-            alarms=[AlarmView(text, 3, 75.0) for text in self.alarms]
+            alarms=[AlarmView(text, 3 - k % 3, 75.0) for k, text in enumerate(self.alarms)]
             + [AlarmView(text, 2, 900.0, is_over=True) for text in self.over_alarms],
             loops=[self._loop(name) for name, _ in LOOPS],
             signals=self._signals(now),
