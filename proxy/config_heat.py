@@ -120,6 +120,18 @@ class Heat(Table, frozen=True, kw_only=True):
     ] = False
     disturbance_tau_s: Annotated[float, Meta(ge=0.1, le=7_200, description="filter of the metered disturbance")] = 240.0
     max_lead: Annotated[float, Meta(ge=0, le=0.5, description="lead over the demand during steps, as part of capacity")] = 0.12
+    max_changes_per_day: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="level changes of one unit in 24 h; then it may come down, but rises only where heat is far off",
+        ),
+    ] = 48
+    swing_size: Annotated[
+        float, Meta(gt=0, le=1, description="a demand that turns round by more than this part of capacity swings")
+    ] = 0.05
+    max_swings_per_h: Annotated[int, Meta(ge=1, le=3_600, description="more turns in an hour: alarm")] = 6
     reserve: Annotated[float, Meta(ge=0, le=0.5, description="head-room kept for lost units, as part of the demand")] = 0.02
     curve: HeatCurve = HeatCurve()
     costs: HeatCosts = HeatCosts()

@@ -138,6 +138,8 @@ class HeatView(msgspec.Struct, frozen=True):
     changes_per_unit_day: float | None = None  # level changes, filtered over hours
     alarms: tuple[str, ...] = ()  # standing, most severe first
     holds: tuple[HoldView, ...] = ()
+    swings_per_h: int = 0  # turns of the demand by more than heat.swing_size in the last hour
+    units_resting: int = 0  # moved heat.max_changes_per_day times in 24 h
     cause: str | None = None  # why this rung rules, in words
     stale_s: float | None = None  # how long no demand has been valid; 0 while one is, None when there never was one
 

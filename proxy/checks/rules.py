@@ -17,6 +17,7 @@ from proxy.checks.pools_v2 import check_v2_pool
 from proxy.checks.report import Report
 from proxy.checks.settlement import check_settlement
 from proxy.checks.signals import check_signals
+from proxy.checks.wear import check_wear
 from proxy.config import Pool, SiteConfig
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -39,6 +40,7 @@ def check_rules(config: SiteConfig, report: Report) -> None:
         check_modbus,
         check_settlement,
         check_signals,
+        check_wear,
     ):
         rule(config, report)
 

@@ -28,6 +28,7 @@ from proxy.heat import (
     remember,
     reporting,
     schedule,
+    swings,
     tracker,
     wear,
 )
@@ -89,7 +90,9 @@ class HeatControl:
         )
         self._delivery = Delivery(self.bank, policies.plant, events, self._alarms)
         self._journal = Journal(ledger, events, wall_clock, policies.loops, site.heat.dead_band)
-        self._memory = planning.Memory()
+        self._memory = planning.Memory(worn=wear.State(most_per_day=site.heat.max_changes_per_day))
+        self._swings = swings.State()
+        self._units = len(site.units)
         self._hands = Hands(fleet, self._journal, self._memory)
         self._book = DemandBook()
         self._docket = arbitrate.Docket()
@@ -127,6 +130,7 @@ class HeatControl:
         self._journal.demand(demand, answer)
         if isinstance(answer, DemandAccepted):
             self._book.note(demand, answer)
+            self._note_swing(demand, now_unix_s)
         return answer
 
     def submit_schedule(self, blocks: Sequence[HeatDemand], now_unix_s: float) -> schedule.ScheduleAccepted | DemandRefused:
@@ -321,6 +325,7 @@ class HeatControl:
         images = self._fleet.image(now_s)
         dt_s = 0.0 if self._last is None else max(0.0, now_s - self._last.now_s)
         ruling = self._rule(now_unix_s)
+        self._note_swing(ruling.demand, now_unix_s)
         snapshot = self._observe(images, now_s, now_unix_s, dt_s)
         self._note_doubts(now_s)
         self._note_loops(images, snapshot)
@@ -352,6 +357,11 @@ class HeatControl:
             self._two_masters = source[:63], now_unix_s
         return in_force
 
+    def _note_swing(self, demand: HeatDemand | None, now_unix_s: float) -> None:
+        """Follow what is asked for now: at each demand, as cycles would miss most of a fast sender's, and each cycle, for plans."""
+        if demand is not None and demand.is_valid_at(now_unix_s):
+            swings.note(self._swings, self._policies.swings, demand.power_w, demand.supply_c, demand.source, now_unix_s)
+
     def _judge(self, now_s: float, now_unix_s: float) -> None:
         """Interlocks and alarms, from what meters and the last cycle said, and from what the last process knew."""
         self._keeping.recall(now_s, now_unix_s)
@@ -369,6 +379,8 @@ class HeatControl:
         is_recent = second is not None and now_unix_s - second[1] < TWO_MASTERS_S
         text = f"{second[0]} sends demands while another source rules: let one source send all" if second and is_recent else None
         self._alarms.set("two-masters", text, now_s, severity=1)
+        self._alarms.set("swings", swings.alarm(self._swings, self._policies.swings, now_unix_s), now_s)
+        self._alarms.set("changes-spent", wear.alarm(self._memory.worn, self._units, now_s), now_s, severity=1)
         for name, words, began in self._alarms.news():
             event, level = ("heat.alarm_raised", "error") if began else ("heat.alarm_cleared", "info")
             self._events.publish(event, level, alarm=name, text=words)
@@ -536,6 +548,8 @@ class HeatControl:
             outdoor_c=None if outdoor is None else outdoor[0],
             alarms=self.alarms(),
             holds=self._holds.views(now_unix_s),
+            swings_per_h=swings.per_hour(self._swings, now_unix_s),
+            units_resting=len(self._memory.worn.full),
         )
 
     def _parts(self, site: config.SiteConfig) -> remember.Parts:

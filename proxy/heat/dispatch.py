@@ -37,9 +37,9 @@ class UnitChoice(msgspec.Struct, frozen=True, gc=False):
     """What one unit may do now. Level 0 is asleep.
 
     `locked`: cannot be commanded; `dwells`: may not change yet, but will. Both stay at `current`. `ceiling` is the highest level
-    allowed; when it is below `current` the unit comes down whatever that costs. `floor` 1 keeps a running unit awake, and wakes a
-    sleeping one that `may_wake`. `drawn_w` is what a staying unit really draws (None: by its level). The more `wear`, the later a
-    unit is chosen among equals.
+    allowed; when it is below `current` the unit comes down whatever that costs. `rests`: may come down, but not go up yet. `floor`
+    1 keeps a running unit awake, and wakes a sleeping one that `may_wake`. `drawn_w` is what a staying unit really draws (None: by
+    its level). The more `wear`, the later a unit is chosen among equals.
     """
 
     loop: int
@@ -48,6 +48,7 @@ class UnitChoice(msgspec.Struct, frozen=True, gc=False):
     ceiling: int
     locked: bool = False
     dwells: bool = False
+    rests: bool = False
     floor: int = 0
     may_wake: bool = True
     drawn_w: float | None = None
@@ -113,9 +114,13 @@ class _Table:
         drawn = np.fromiter((np.nan if u.drawn_w is None else u.drawn_w for u in units), np.float64, count)
         known = stays & ~np.isnan(drawn)
         self.power[self.current[known], self.columns[known]] = drawn[known]
-        floor = np.fromiter((min(u.floor, u.ceiling) if u.current > 0 or u.may_wake else 0 for u in units), np.int64, count)
-        barred = np.fromiter((u.current == 0 and not u.may_wake for u in units), np.bool_, count)
-        menu = self.reachable & (level >= floor) & ((level == 0) | ~barred)
+        wakes = [u.may_wake and not u.rests for u in units]
+        floor = np.fromiter(
+            (min(u.floor, u.ceiling) if u.current > 0 or may else 0 for u, may in zip(units, wakes, strict=True)), np.int64, count
+        )
+        barred = np.fromiter((u.current == 0 and not may for u, may in zip(units, wakes, strict=True)), np.bool_, count)
+        self.rests = np.fromiter((u.rests for u in units), np.bool_, count)
+        menu = self.reachable & (level >= floor) & ((level == 0) | ~barred) & ((level <= self.current) | ~self.rests)
         self.allowed = np.where(stays, level == self.current, menu)
         self.reachable = np.where(locked, level == self.current, self.reachable)
         self.value = self._value(units, hashrate, prices)
@@ -399,4 +404,6 @@ def _limiter(table: _Table, choice: Ints, drawn_w: float, target_w: float, withi
 
 def _pace(table: _Table, choice: Ints) -> str:
     """Why units that could go further do not do so now."""
-    return "level changes per cycle" if (table.changes_of(choice) >= table.loop_changes).any() else "dwell times"
+    if (table.changes_of(choice) >= table.loop_changes).any():
+        return "level changes per cycle"
+    return "units that rest" if table.rests.any() else "dwell times"

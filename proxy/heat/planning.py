@@ -95,7 +95,9 @@ def plan(scene: Scene, memory: Memory, setpoint: tracker.Setpoint | None, prices
     tops = safety.ceilings(memory.limits, images, snapshot.level, scene.now_s)
     target_w = snapshot.total_w if setpoint is None else setpoint.power_w
     steady_w = target_w if setpoint is None else setpoint.steady_w
-    choices = _choices(scene, memory, tops, steady_w)
+    # Where the heat that is needed is far off, wear does not count; a lead is no need.
+    rests = frozenset[str]() if _far(scene, steady_w) >= 1.0 else wear.resting(memory.worn, scene.now_s)
+    choices = _choices(scene, memory, tops, steady_w, rests)
     budget = wear.budget(memory.worn)
     dear = msgspec.structs.replace(prices, change=prices.change * budget.dearer)
     chosen = dispatch.dispatch(choices, target_w, _limits(scene, target_w), dear, scale=scene.scale)
@@ -226,7 +228,9 @@ def _must_move(choice: dispatch.UnitChoice) -> bool:
     return choice.current > choice.ceiling or (choice.current == 0 and choice.floor > 0 and choice.may_wake and not choice.dwells)
 
 
-def _choices(scene: Scene, memory: Memory, tops: Sequence[safety.Ceiling], steady_w: float) -> list[dispatch.UnitChoice]:
+def _choices(
+    scene: Scene, memory: Memory, tops: Sequence[safety.Ceiling], steady_w: float, rests: frozenset[str]
+) -> list[dispatch.UnitChoice]:
     index = {name: k for k, name in enumerate(scene.plant.loop_caps_w)}
     snapshot, now_s = scene.snapshot, scene.now_s
     locked = [
@@ -238,7 +242,7 @@ def _choices(scene: Scene, memory: Memory, tops: Sequence[safety.Ceiling], stead
         for k, image in enumerate(scene.images)
     ]
     worn = [wear.of_unit(memory.worn, image, now_s) for image in scene.images]
-    staged = _stage(scene, memory, tops, locked, worn, steady_w)
+    staged = _stage(scene, memory, tops, locked, worn, steady_w, rests)
     choices = []
     for k, image in enumerate(scene.images):
         level = snapshot.level[k]
@@ -251,6 +255,7 @@ def _choices(scene: Scene, memory: Memory, tops: Sequence[safety.Ceiling], stead
                 ceiling=tops[k].level,
                 locked=locked[k],
                 dwells=now_s < image.earliest_change_s,
+                rests=image.id in rests,
                 floor=1 if stays_awake or k in staged.must_wake else 0,
                 may_wake=staged.may_wake[k],
                 drawn_w=snapshot.expected_w[k] if locked[k] else None,
@@ -267,6 +272,7 @@ def _stage(
     locked: Sequence[bool],
     worn: Sequence[float],
     steady_w: float,
+    rests: frozenset[str],
 ) -> staging.Stage:
     """Who may wake, must wake, and stays awake."""
     units = []
@@ -275,7 +281,8 @@ def _stage(
         fixed_w = scene.snapshot.expected_w[k]
         lowest_w = fixed_w if locked[k] else image.levels[min(1, tops[k].level)].power_w * scene.scale
         highest_w = fixed_w if locked[k] else image.levels[max(0, tops[k].level)].power_w * scene.scale
-        can_wake = level == 0 and not locked[k] and tops[k].level > 0 and scene.now_s >= image.earliest_change_s
+        may_change = scene.now_s >= image.earliest_change_s and image.id not in rests
+        can_wake = level == 0 and not locked[k] and tops[k].level > 0 and may_change
         units.append(staging.UnitStage(image.loop, level != 0, can_wake, lowest_w, highest_w, worn[k]))
     may_wake = {name: verdict.may_wake for name, verdict in scene.loops.items()}
     cap_w = scene.site_cap.power_w
@@ -294,14 +301,18 @@ def _limits(scene: Scene, target_w: float) -> dispatch.Limits:
         # Their telemetry may be true after all: power without work is power.
         hidden_w[scene.images[k].loop] += missing_w
     cap_w = scene.site_cap.power_w
-    far = abs(target_w - scene.snapshot.total_w) / max(target_w, 1.0) / FAR
-    hurry = 1.0 + (MAX_HURRY - 1.0) * min(1.0, far)
+    hurry = 1.0 + (MAX_HURRY - 1.0) * min(1.0, _far(scene, target_w))
     return dispatch.Limits(
         loop_names=tuple(caps_w),
         loop_caps_w=tuple(None if cap is None else max(0.0, cap - hidden_w[name]) for name, cap in caps_w.items()),
         loop_changes=tuple(math.ceil(changes * hurry) for changes in scene.plant.loop_changes),
         site_cap_w=None if cap_w is None else max(0.0, cap_w - sum(hidden_w.values())),
     )
+
+
+def _far(scene: Scene, target_w: float) -> float:
+    """How far the fleet is from the target; 1 and more is far."""
+    return abs(target_w - scene.snapshot.total_w) / max(target_w, 1.0) / FAR
 
 
 def _lower(one_w: float | None, other_w: float | None) -> float | None:

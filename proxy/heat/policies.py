@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from proxy import config
-from proxy.heat import aim, arbitrate, dispatch, model, observe, planning, tracker
+from proxy.heat import aim, arbitrate, dispatch, model, observe, planning, swings, tracker
 from proxy.heat.demand import Envelope
 from proxy.heat.guidance import Guidance
 from proxy.heat.interlocks import LoopFacts
@@ -29,6 +29,7 @@ class Policies(msgspec.Struct, frozen=True):
     plant: model.Policy
     tracking: tracker.Policy
     planning: planning.Plant
+    swings: swings.Policy
     loops: dict[str, LoopFacts]
     loop_capacity_w: dict[str, float]
     th_per_kwh: float
@@ -96,6 +97,7 @@ def policies_of(site: config.SiteConfig) -> Policies:
             dead_band=heat.dead_band,
             reserve=heat.reserve,
         ),
+        swings=swings.Policy(heat.swing_size, heat.max_swings_per_h, capacity_w),
         loops={
             loop.name: LoopFacts(loop.name, loop.design_flow_l_per_min, loop.shed_supply_c, loop.trip_supply_c) for loop in loops
         },

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 import msgspec
 
 from proxy import config
-from proxy.heat import arbitrate, interlocks, model, observe, planning, safety
+from proxy.heat import arbitrate, interlocks, model, observe, planning, safety, wear
 from proxy.heat.alarms import Alarm, Alarms
 from proxy.heat.delivery import Delivery
 from proxy.heat.policies import Policies
-from proxy.heat.wear import BUDGET_TAU_S
 
 VERSION = 1
 # The plant's efficiency and lag change with the seasons and with works on the pipes.
@@ -65,12 +64,13 @@ class Fleet(msgspec.Struct, frozen=True):
 
 
 class Worn(msgspec.Struct, frozen=True):
-    """Hours at full power and starts by unit, and level changes a unit and day as filtered."""
+    """Hours at full power and starts by unit, level changes a unit and day (filtered), and when units near rest were moved."""
 
     hours: dict[str, float]
     starts: dict[str, int]
     changes_per_day: float
     known_s: float
+    moves_unix_s: dict[str, list[float]] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -135,6 +135,7 @@ def take(parts: Parts, now_s: float, now_unix_s: float) -> Snapshot:
             starts=dict(parts.memory.worn.starts),
             changes_per_day=parts.memory.worn.changes_per_day,
             known_s=parts.memory.worn.known_s,
+            moves_unix_s=_moves(parts, now_unix_s - now_s),
         ),
     )
 
@@ -174,7 +175,7 @@ def what_guards(parts: Parts) -> tuple[object, ...]:
 def recall(parts: Parts, kept: Snapshot, age_s: float, now_s: float, now_unix_s: float) -> list[str]:
     """Put a snapshot that is `age_s` old back into the parts; what was not believed, and why. Once, before the first cycle."""
     ignored = _recall_loops(parts, kept.guarding, now_s, now_unix_s)
-    _recall_wear(parts, kept.worn, age_s)
+    _recall_wear(parts, kept.worn, age_s, now_s, now_unix_s)
     if age_s > PLANT_AGE_S:
         ignored.append(f"efficiency and lag: {age_s / 86_400:.0f} days old")
     elif kept.plant_fit != parts.plant_fit:
@@ -211,12 +212,26 @@ def _recall_loops(parts: Parts, kept: Guarding, now_s: float, now_unix_s: float)
     return [f"loops that are no more: {', '.join(sorted(gone))}"] if gone else []
 
 
-def _recall_wear(parts: Parts, kept: Worn, age_s: float) -> None:
+def _moves(parts: Parts, ahead_s: float) -> dict[str, list[float]]:
+    """Of units that have used up half of their changes: the others are far from their rest, and a snapshot stays small."""
+    worn = parts.memory.worn
+    return {
+        unit: [round(at_s + ahead_s) for at_s in moves]
+        for unit, moves in worn.moves_s.items()
+        if 2 * len(moves) >= worn.most_per_day
+    }
+
+
+def _recall_wear(parts: Parts, kept: Worn, age_s: float, now_s: float, now_unix_s: float) -> None:
     worn = parts.memory.worn
     worn.hours = {unit: hours for unit, hours in kept.hours.items() if unit in parts.units and hours >= 0.0}
     worn.starts = {unit: starts for unit, starts in kept.starts.items() if unit in parts.units and starts >= 0}
-    worn.changes_per_day = max(0.0, kept.changes_per_day) * math.exp(-max(0.0, age_s) / BUDGET_TAU_S)
+    worn.changes_per_day = max(0.0, kept.changes_per_day) * math.exp(-max(0.0, age_s) / wear.BUDGET_TAU_S)
     worn.known_s = kept.known_s
+    for unit, moves in kept.moves_unix_s.items():
+        if unit in parts.units:
+            for at_unix_s in moves:
+                wear.moved(worn, unit, now_s - max(0.0, now_unix_s - at_unix_s))
 
 
 def _recall_fleet(parts: Parts, kept: Fleet, now_s: float) -> None:

@@ -24,6 +24,8 @@ class Standing(msgspec.Struct, frozen=True):
     outdoor_c: float | None
     alarms: tuple[str, ...]
     holds: tuple[HoldView, ...]
+    swings_per_h: int
+    units_resting: int
 
 
 def view_of(standing: Standing) -> HeatView:
@@ -66,6 +68,8 @@ def view_of(standing: Standing) -> HeatView:
         cause=None if last is None else last.ruling.cause,
         stale_s=None if last is None else last.ruling.stale_s,
         holds=standing.holds,
+        swings_per_h=standing.swings_per_h,
+        units_resting=standing.units_resting,
     )
 
 

@@ -162,6 +162,9 @@ def render_site(plan: DemoPlan, endpoints: Endpoints, utility_key: str, operator
         loops="".join(f'[[loops]]\nname = "{name}"\n\n' for name in plan.loops),
         levels="\n".join(levels),
         wakes_per_min=f"{20 * plan.time_scale:.0f}",
+        # A day of this plant is over in minutes.
+        max_changes_per_day=f"{min(48 * plan.time_scale, 10_000):.0f}",
+        max_swings_per_h=f"{min(6 * plan.time_scale, 3_600):.0f}",
         ramp_w_per_min=f"{1_000_000 * plan.time_scale:.0f}",
         utility_sha256=_sha256(utility_key),
         operator_sha256=_sha256(operator_key),

@@ -88,6 +88,8 @@ SITE_SERIES: tuple[Series[SiteView], ...] = (
         "Level changes a unit and day, filtered over hours; six are planned for.",
         lambda v: v.heat.changes_per_unit_day,
     ),
+    gauge("heat_demand_turns_per_hour", "Turns of the demand by more than heat.swing_size.", lambda v: v.heat.swings_per_h),
+    gauge("heat_units_resting", "Units moved heat.max_changes_per_day times in 24 h.", lambda v: v.heat.units_resting),
     gauge("heat_alarms", "Alarms that stand or wait to be acknowledged; GET /api/v1/heat has them.", lambda v: len(v.heat.alarms)),
     gauges(
         "heat_holds",

@@ -252,7 +252,13 @@ def _one_master(run: Run) -> list[str]:
 
 def _contained(run: Run) -> list[str]:
     changes = float(run.twin.machines.changes.sum()) / len(run.twin.machines)
-    return _expect(changes <= 12.0, f"{changes:.1f} level changes a unit in less than an hour") + _kept(run, 0.2)
+    told = [look.at_s for look in run.looks if any("the demand of utility swings" in line for line in look.alarms)]
+    return (
+        _expect(changes <= 12.0, f"{changes:.1f} level changes a unit in less than an hour")
+        + _expect(bool(told), "nobody was told that the demand swings")
+        + _expect(all(at_s >= run.at_s for at_s in told), "a calm demand was called swinging")
+        + _kept(run, 0.2)
+    )
 
 
 def _substituted(run: Run) -> list[str]:
@@ -366,7 +372,7 @@ CASES: tuple[Case, ...] = (
     Case("signal lost", ("signal_lost",), "HOLD, FALLBACK, LIMIT, and LIVE again", _signal_lost, length_s=840.0),
     Case("signal nonsense", ("signal_nonsense",), "refused with a reason, HOLD", _signal_refused, length_s=240.0),
     Case("signal replayed", ("signal_replayed",), "refused with a reason, HOLD", _signal_refused, length_s=240.0),
-    Case("signal oscillates", ("signal_oscillates",), "contained by filter, ramp and dwell", _contained),
+    Case("signal oscillates", ("signal_oscillates",), "contained by filter, ramp and dwell; told", _contained),
     Case("second master", ("second_master",), "refused; the first one rules on", _one_master),
     Case("units mute", ("units_mute",), "OFFLINE, replaced by others", _replaced, length_s=1_200.0),
     Case("units dead", ("units_dead",), "OFFLINE, replaced by others", _replaced, length_s=1_200.0),

@@ -1,5 +1,6 @@
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ def choices(draw: st.DrawFn, kinds: list[tuple[LevelFact, ...]]) -> UnitChoice:
         ceiling=draw(st.integers(0, len(levels) - 1)),
         locked=draw(st.booleans()) and draw(st.booleans()),
         dwells=draw(st.booleans()) and draw(st.booleans()),
+        rests=draw(st.booleans()) and draw(st.booleans()),
         floor=draw(st.integers(0, 1)),
         may_wake=draw(st.booleans()),
         drawn_w=draw(st.none() | st.floats(0, 8_000)),
@@ -61,8 +63,12 @@ def drawn(unit: UnitChoice, level: int) -> float:
     return unit.levels[level].power_w
 
 
+def may_wake(unit: UnitChoice) -> bool:
+    return unit.may_wake and not unit.rests
+
+
 def lowest_level(unit: UnitChoice) -> int:
-    return min(unit.floor, unit.ceiling) if unit.current > 0 or unit.may_wake else 0
+    return min(unit.floor, unit.ceiling) if unit.current > 0 or may_wake(unit) else 0
 
 
 def lowest(unit: UnitChoice) -> float:
@@ -79,7 +85,9 @@ def total(units: list[UnitChoice], plan: Plan, loop: int | None = None) -> float
 
 
 @given(fleets(), targets, limits)
-def test_locked_units_never_move_and_ceilings_hold(units: list[UnitChoice], target_w: float, limit: Limits) -> None:
+def test_locked_units_never_move_those_at_rest_never_rise_and_ceilings_hold(
+    units: list[UnitChoice], target_w: float, limit: Limits
+) -> None:
     plan = dispatch(units, target_w, limit)
     for unit, level in zip(units, plan.levels, strict=True):
         if unit.locked or (unit.dwells and unit.current <= unit.ceiling):
@@ -87,7 +95,8 @@ def test_locked_units_never_move_and_ceilings_hold(units: list[UnitChoice], targ
         else:
             assert level <= unit.ceiling
             assert level >= lowest_level(unit)
-            assert level == 0 or unit.current > 0 or unit.may_wake
+            assert level == 0 or unit.current > 0 or may_wake(unit)
+            assert level <= unit.current or not unit.rests
     assert plan.power_w == pytest.approx(total(units, plan))
 
 
@@ -170,10 +179,10 @@ def test_no_other_plan_as_near_to_the_target_is_much_cheaper(units: list[UnitCho
 def _open_levels(unit: UnitChoice) -> list[int]:
     if unit.locked or (unit.dwells and unit.current <= unit.ceiling):
         return [unit.current]
-    if unit.current == 0 and not unit.may_wake:
+    if unit.current == 0 and not may_wake(unit):
         return [0]
     first = lowest_level(unit)
-    return list(range(first, unit.ceiling + 1))
+    return list(range(first, (min(unit.ceiling, unit.current) if unit.rests else unit.ceiling) + 1))
 
 
 def _nameplate_w(unit: UnitChoice) -> float:
@@ -271,6 +280,17 @@ def test_the_price_of_heat_rises_with_the_load(levels: tuple[LevelFact, ...]) ->
 def test_the_scale_corrects_the_nameplate(levels: tuple[LevelFact, ...]) -> None:
     plan = dispatch(fleet(levels), 300_000.0, OPEN, scale=1.05)
     assert sum(levels[k].power_w for k in plan.levels) * 1.05 == pytest.approx(300_000, rel=0.002)
+
+
+def test_a_unit_at_rest_comes_down_and_is_no_less_headroom(levels: tuple[LevelFact, ...]) -> None:
+    free = fleet(levels)
+    rest = [msgspec.structs.replace(unit, rests=True) for unit in free]
+    limit = Limits(NAMES, (None,) * 3, (60,) * 3)
+    now_w = 60 * levels[4].power_w
+    down, up = dispatch(rest, 0.9 * now_w, limit), dispatch(rest, 1.05 * now_w, limit)
+    assert down.power_w == pytest.approx(0.9 * now_w, rel=0.001)
+    assert (up.changes, up.limiter) == (0, "units that rest")
+    assert up.headroom_up_w == dispatch(free, now_w, limit).headroom_up_w
 
 
 def test_headroom_is_what_the_units_could_do_within_their_caps(levels: tuple[LevelFact, ...]) -> None:

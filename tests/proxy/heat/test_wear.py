@@ -62,3 +62,39 @@ def test_no_time_and_no_units_change_nothing(image: Make) -> None:
     wear.advance(state, [image(0)], [8_000.0], 5, 0.0)
     wear.advance(state, [], [], 5, 20.0)
     assert state == wear.State()
+
+
+def test_a_unit_that_was_moved_too_often_in_a_day_rests_until_the_oldest_move_is_a_day_old() -> None:
+    state = wear.State(most_per_day=3)
+    for at_s in (0.0, 1_000.0, 2_000.0):
+        assert wear.resting(state, at_s) == frozenset()
+        wear.moved(state, "u0", at_s)
+    wear.moved(state, "u1", 2_000.0)
+    assert wear.resting(state, 2_000.0) == {"u0"}
+    assert wear.resting(state, wear.DAY_S - 1.0) == {"u0"}
+    assert wear.resting(state, wear.DAY_S) == frozenset()
+    # One move, and it rests until the next one is a day old.
+    wear.moved(state, "u0", wear.DAY_S)
+    assert wear.resting(state, wear.DAY_S) == {"u0"}
+    assert wear.resting(state, wear.DAY_S + 1_000.0) == frozenset()
+
+
+@given(st.lists(st.floats(0, 3_600), max_size=80), st.integers(1, 8))
+def test_no_unit_that_heeds_its_rest_is_moved_more_often_than_allowed(pauses, most):
+    state, now_s, done = wear.State(most_per_day=most), 0.0, []
+    for pause_s in pauses:
+        now_s += pause_s
+        if "u0" not in wear.resting(state, now_s):
+            wear.moved(state, "u0", now_s)
+            done.append(now_s)
+    assert all(sum(at_s - wear.DAY_S < each <= at_s for each in done) <= most for at_s in done)
+
+
+def test_people_are_told_when_a_tenth_of_the_units_rests() -> None:
+    state = wear.State(most_per_day=1)
+    wear.moved(state, "u0", 0.0)
+    assert wear.alarm(state, 20, 0.0) is None
+    wear.moved(state, "u1", 0.0)
+    assert "2 of 20 units" in str(wear.alarm(state, 20, 0.0))
+    assert "max_changes_per_day" in str(wear.alarm(state, 20, 0.0))
+    assert wear.alarm(wear.State(), 0, 0.0) is None
