@@ -1,32 +1,28 @@
-"""Settled periods as a PDF report: figures first, then demand against delivery, deviation, electricity, work, and every day.
+"""Settled periods as a PDF report: figures first, loops, the plots of `settle_plots`, and every day.
 
-matplotlib is imported here and nowhere else, with its file back-end: no display, no window, no global state is touched.
+matplotlib is imported here and there and nowhere else, with its file back-end: no display, no window, no global state is touched.
 """
 
 import datetime
 import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from proxy.commands.settle import Settled, utc
+from proxy.commands.settle_plots import GAP, HEAT, QUIET, counted, delivery, electricity_and_work
 from proxy.heat.spans import MISSING
-from proxy.heat.totals import Totals, is_whole, totals
+from proxy.heat.totals import Totals, totals
 from proxy.ledger.records import PeriodRecord
 
 A4_IN = (8.27, 11.69)
-INK, QUIET, RULE = "#1c2430", "#5d6875", "#d5dae0"
-DEMAND, HEAT, POWER, GAP = "#1c2430", "#d1571b", "#2a6f97", "#b9c0c8"
-LOOPS = ("#2a6f97", "#d1571b", "#5b8c5a", "#8a5a9e", "#b08b2e", "#467b86", "#a23b53", "#6b7280")
+INK, RULE = "#1c2430", "#d5dae0"
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -49,6 +45,10 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 DAYS_A_PAGE = 34
+# The lowest line above the footer, and above the chain on the first page; parts of the page's height.
+BOTTOM, ABOVE_CHAIN = 0.06, 0.19
+LOOPS_TOP = 0.93
+ROW, CAUSE = 0.020, 0.030
 
 
 def as_pdf(settled: Settled, zone: ZoneInfo) -> bytes:
@@ -58,8 +58,9 @@ def as_pdf(settled: Settled, zone: ZoneInfo) -> bytes:
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants a literal of every key
         pages: list[Callable[[Figure], None]] = [
             lambda page: _summary(page, settled, zone),
-            lambda page: _delivery(page, newest, zone),
-            lambda page: _electricity_and_work(page, newest, zone),
+            *_loop_pages(settled),
+            lambda page: delivery(page, newest, zone),
+            lambda page: electricity_and_work(page, newest, zone),
             *_days(newest, zone),
         ]
         made = datetime.datetime.fromtimestamp(settled.made_unix_s, datetime.UTC)
@@ -81,23 +82,59 @@ def _footer(page: Figure, settled: Settled, number: int, count: int) -> None:
 
 def _summary(page: Figure, settled: Settled, zone: ZoneInfo) -> None:
     site = settled.totals[0]
+    newest = [record for record in settled.records if record.scope == "site"]
     page.text(0.08, 0.93, "Heat settlement", fontsize=20, weight="bold")
     page.text(0.08, 0.905, settled.site, fontsize=12, color=QUIET)
     page.text(0.92, 0.93, f"{_local(settled.start_unix_s, zone)}\nto {_local(settled.end_unix_s, zone)}", ha="right", va="center")
-    page.text(0.92, 0.901, f"{zone.key}; {site.periods:,} periods", ha="right", fontsize=8, color=QUIET)
+    page.text(0.92, 0.901, f"{zone.key}; {counted(site.periods, 'period')}", ha="right", fontsize=8, color=QUIET)
+    hole_s = _hole_s(newest)
     rows = [
-        ("Heat delivered", _kwh(site.heat_wh), _gap(site.heat_missing_s)),
+        ("Heat delivered", _kwh(site.heat_wh), _gap(site.heat_missing_s, hole_s)),
         ("Heat demanded", _kwh(site.demand_wh), "accepted demands in their windows, and what was held"),
         ("Deviation", _part(site.deviation_part), "over periods whose demand and delivery are both whole"),
-        ("Electricity", _kwh(site.electric_wh), _gap(site.electric_missing_s)),
+        ("Electricity", _kwh(site.electric_wh), _gap(site.electric_missing_s, hole_s)),
         ("Heat per electricity", _ratio(site.heat_per_electric), "kWh of heat for a kWh of electricity"),
-        ("Supply temperature kept", _minutes(site), "of the minutes in which one was asked for"),
+        ("Supply temperature kept", _kept(site), "of the time in which one was asked for"),
         ("Availability", _share(site.availability), "part of the installed power that could run"),
     ]
     _table(page, 0.86, rows)
-    y = _qualities(page, 0.61, settled.totals)
-    y = _proof(page, y - 0.035, settled.totals)
-    _chain(page, min(y - 0.035, 0.16), settled)
+    here = settled.totals if _fits(settled.totals) else settled.totals[:1]
+    y = _qualities(page, 0.61, here)
+    y = _proof(page, y - 0.035, here)
+    if len(here) < len(settled.totals):
+        page.text(0.08, y, f"{counted(len(settled.totals) - 1, 'loop')}: next page", color=QUIET, fontsize=8)
+    _chain(page, 0.16, settled)
+
+
+def _height(sums: Sequence[Totals]) -> float:
+    """What qualities and proof of these scopes take of a page."""
+    causes = sum(each.proof_cause is not None for each in sums)
+    return 2 * 0.046 + 0.035 + 2 * ROW * len(sums) + CAUSE * causes
+
+
+def _fits(sums: Sequence[Totals]) -> bool:
+    return _height(sums) <= 0.61 - ABOVE_CHAIN
+
+
+def _loop_pages(settled: Settled) -> list[Callable[[Figure], None]]:
+    """Pages for the loops of a site that has more than the first page can hold."""
+    if _fits(settled.totals):
+        return []
+    pages: list[list[Totals]] = [[]]
+    for each in settled.totals[1:]:
+        if _height([*pages[-1], each]) > LOOPS_TOP - BOTTOM:
+            pages.append([])
+        pages[-1].append(each)
+    return [lambda page, part=part: _loop_page(page, part) for part in pages]  # type: ignore[misc]  # a default binds it
+
+
+def _loop_page(page: Figure, sums: Sequence[Totals]) -> None:
+    _proof(page, _qualities(page, LOOPS_TOP, sums) - 0.035, sums)
+
+
+def _hole_s(site: Sequence[PeriodRecord]) -> int:
+    """For how long there is no record at all between the first and the last one."""
+    return sum(max(0, after.start_unix_s - before.end_unix_s) for before, after in pairwise(site))
 
 
 def _table(page: Figure, top: float, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -114,25 +151,25 @@ def _qualities(page: Figure, y: float, sums: Sequence[Totals]) -> float:
     names = [*sums[0].heat_qualities]
     for k, name in enumerate(names):
         page.text(0.38 + 0.108 * k, y - 0.024, name, color=QUIET, ha="right", fontsize=8)
-    for line, each in enumerate(sums[:9]):
-        here = y - 0.046 - 0.020 * line
-        page.text(0.08, here, each.scope if line else "site")
+    for line, each in enumerate(sums):
+        here = y - 0.046 - ROW * line
+        page.text(0.08, here, each.scope)
         for k, name in enumerate(names):
             count = each.heat_qualities[name]
             is_bad = name == MISSING and count
             page.text(0.38 + 0.108 * k, here, f"{count:,}", ha="right", color=HEAT if is_bad else INK if count else GAP)
-    return y - 0.046 - 0.020 * min(len(sums), 9)
+    return y - 0.046 - ROW * len(sums)
 
 
 def _proof(page: Figure, y: float, sums: Sequence[Totals]) -> float:
     page.text(0.08, y, "Proof of heat", weight="bold")
     page.text(0.25, y, "energy behind validated work, against meters; 95 % interval", color=QUIET, fontsize=7.5)
-    for k, name in enumerate(("work", "interval", "electricity", "heat", "agree")):
+    for k, name in enumerate(("work", "interval, kWh", "electricity", "heat", "agree")):
         page.text((0.33, 0.54, 0.67, 0.80, 0.92)[k], y - 0.024, name, color=QUIET, ha="right", fontsize=8)
     at = y - 0.046
-    for line, each in enumerate(sums[:9]):
+    for each in sums:
         verdict = {True: "yes", False: "NO", None: "not judged"}[each.proof_agrees]
-        page.text(0.08, at, each.scope if line else "site")
+        page.text(0.08, at, each.scope)
         page.text(0.33, at, _kwh(each.work_wh), ha="right", fontsize=8)
         if each.work_low_wh is not None and each.work_high_wh is not None:
             page.text(0.54, at, f"{each.work_low_wh / 1e3:,.0f} to {each.work_high_wh / 1e3:,.0f}", ha="right", fontsize=8)
@@ -142,8 +179,8 @@ def _proof(page: Figure, y: float, sums: Sequence[Totals]) -> float:
         if each.proof_cause is not None:
             text = page.text(0.10, at - 0.013, each.proof_cause, fontsize=6.5, color=HEAT, va="top", wrap=True)
             text._get_wrap_line_width = lambda: 0.82 * A4_IN[0] * page.dpi  # type: ignore[attr-defined]  # its own width is the page's
-            at -= 0.030
-        at -= 0.020
+            at -= CAUSE
+        at -= ROW
     return at
 
 
@@ -159,71 +196,6 @@ def _chain(page: Figure, y: float, settled: Settled) -> None:
         fontsize=7,
     )
     page.text(0.17, y - 0.051, f"Made {utc(settled.made_unix_s)}", color=QUIET, fontsize=7)
-
-
-def _delivery(page: Figure, records: Sequence[PeriodRecord], zone: ZoneInfo) -> None:
-    site = [record for record in records if record.scope == "site"]
-    above, below = page.subplots(2, 1, height_ratios=(3, 2), gridspec_kw={"hspace": 0.28})
-    page.subplots_adjust(left=0.1, right=0.95, top=0.93, bottom=0.09)
-    above.set_title("Heat demanded and delivered, mean power of each period")
-    times = _times(site, zone)
-    above.fill_between(times, _mean_kw(site, "heat_wh"), step="post", color=HEAT, alpha=0.35, linewidth=0)
-    above.step(times, _mean_kw(site, "heat_wh"), where="post", color=HEAT, linewidth=1.0, label="delivered")
-    above.step(times, _mean_kw(site, "demand_wh"), where="post", color=DEMAND, linewidth=1.0, label="demanded")
-    _mark_gaps(above, site, zone)
-    above.set_ylabel("kW")
-    _with_legend(above, 3)
-    _time_axis(above, zone)
-    compared = [record for record in site if is_whole(record) and record.demand_wh]
-    parts = [((r.heat_wh or 0.0) - r.demand_wh) / r.demand_wh for r in compared if r.demand_wh]
-    below.set_title("Deviation of delivery from demand")
-    if not parts:
-        below.text(0.5, 0.5, "no period has both demand and delivery", transform=below.transAxes, ha="center", color=QUIET)
-        below.set_axis_off()
-        return
-    reach = max(0.02, float(np.quantile(np.abs(parts), 0.99)) * 1.1)
-    below.hist(np.clip(parts, -reach, reach), bins=41, range=(-reach, reach), color=HEAT, alpha=0.8)
-    below.axvline(0.0, color=DEMAND, linewidth=1.0)
-    mean, p95 = float(np.mean(np.abs(parts))), float(np.quantile(np.abs(parts), 0.95))
-    below.text(
-        0.985,
-        0.93,
-        f"mean of the size {mean:.2%}\n95 % of periods within {p95:.2%}\n{len(parts):,} periods",
-        transform=below.transAxes,
-        ha="right",
-        va="top",
-        color=QUIET,
-    )
-    below.xaxis.set_major_formatter(PercentFormatter(1.0))
-    below.set_ylabel("periods")
-
-
-def _electricity_and_work(page: Figure, records: Sequence[PeriodRecord], zone: ZoneInfo) -> None:
-    site = [record for record in records if record.scope == "site"]
-    names = [name for name in dict.fromkeys(record.scope for record in records) if name != "site"]
-    above, below = page.subplots(2, 1, gridspec_kw={"hspace": 0.28})
-    page.subplots_adjust(left=0.1, right=0.95, top=0.93, bottom=0.09)
-    above.set_title("Electricity, mean power of each period, beside what the work proves")
-    times = _times(site, zone)
-    work = _mean_kw(site, "work_wh")
-    sigma = np.array([record.work_sigma or 0.0 for record in site] + [0.0])
-    half = 1.96 * work * np.hypot(sigma, 0.03)
-    above.fill_between(times, work - half, work + half, step="post", color=POWER, alpha=0.18, linewidth=0, label="work, 95 %")
-    above.step(times, _mean_kw(site, "electric_wh"), where="post", color=POWER, linewidth=1.0, label="electricity")
-    above.step(times, _mean_kw(site, "heat_wh"), where="post", color=HEAT, linewidth=0.8, label="heat")
-    _mark_gaps(above, site, zone)
-    above.set_ylabel("kW")
-    _with_legend(above, 4)
-    _time_axis(above, zone)
-    below.set_title("Validated work of each loop, mean hashrate of each period")
-    for k, name in enumerate(names[: len(LOOPS)]):
-        here = [record for record in records if record.scope == name]
-        rates = [sum(part.work for part in record.work) / record.period_s / 1e12 for record in here]
-        below.step(_times(here, zone), [*rates, rates[-1]], where="post", color=LOOPS[k], linewidth=1.0, label=name)
-    below.set_ylabel("TH/s")
-    if names:
-        _with_legend(below, 4)
-    _time_axis(below, zone)
 
 
 def _days(records: Sequence[PeriodRecord], zone: ZoneInfo) -> list[Callable[[Figure], None]]:
@@ -245,6 +217,9 @@ def _day_page(page: Figure, lines: Sequence[tuple[str, Totals]], zone: ZoneInfo)
     places = (0.28, 0.41, 0.54, 0.64, 0.77, 0.86, 0.92)
     for x, name in zip(places, heads, strict=True):
         page.text(x, 0.905, name, ha="right", fontsize=7.5, color=QUIET)
+    page.text(
+        0.92, 0.93, "measured, gaps: periods whose heat is known by meters, or not known", ha="right", fontsize=7, color=QUIET
+    )
     for k, (day, each) in enumerate(lines):
         y = 0.88 - 0.0235 * k
         good = each.heat_qualities["measured"] + each.heat_qualities["summed"]
@@ -261,46 +236,6 @@ def _day_page(page: Figure, lines: Sequence[tuple[str, Totals]], zone: ZoneInfo)
         for x, text in zip(places, cells, strict=True):
             page.text(x, y, text, ha="right", fontsize=8)
         _rule(page, y - 0.008)
-
-
-def _times(records: Sequence[PeriodRecord], zone: ZoneInfo) -> list[datetime.datetime]:
-    """The starts, and the end of the last one, so that every step has its width."""
-    moments = [*(record.start_unix_s for record in records), *(record.end_unix_s for record in records[-1:])]
-    return [datetime.datetime.fromtimestamp(moment, zone) for moment in moments]
-
-
-def _mean_kw(records: Sequence[PeriodRecord], name: str) -> np.ndarray:
-    """Mean power over the part of each period that is known; NaN (not drawn) where nothing is."""
-    values = []
-    for record in records:
-        wh = getattr(record, name)
-        missing_s = getattr(record, f"{name.removesuffix('_wh')}_missing_s", 0.0)
-        known_s = record.demand_s if name == "demand_wh" else record.period_s - missing_s
-        values.append(float("nan") if wh is None or known_s <= 0 else wh / known_s * 3.6)
-    return np.array([*values, *values[-1:]])
-
-
-def _mark_gaps(axes: Axes, records: Sequence[PeriodRecord], zone: ZoneInfo) -> None:
-    label: str | None = "not known in part or whole"
-    for record in records:
-        if record.heat_quality == MISSING:
-            begin, end = (datetime.datetime.fromtimestamp(at, zone) for at in (record.start_unix_s, record.end_unix_s))
-            axes.axvspan(begin, end, color=GAP, alpha=0.4, linewidth=0, label=label)  # type: ignore[arg-type]  # dates are units
-            label = None
-
-
-def _time_axis(axes: Axes, zone: ZoneInfo) -> None:
-    locator = AutoDateLocator(tz=zone)  # type: ignore[no-untyped-call]  # matplotlib has no types there
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))  # type: ignore[no-untyped-call]  # ditto
-    axes.margins(x=0)
-
-
-def _with_legend(axes: Axes, columns: int) -> None:
-    """From 0, with room above the lines for the legend."""
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * 1.12)
-    axes.legend(loc="upper right", ncols=columns)
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def _rule(page: Figure, y: float) -> None:
@@ -331,11 +266,14 @@ def _ratio(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def _minutes(site: Totals) -> str:
+def _kept(site: Totals) -> str:
     if site.supply_asked_s <= 0:
         return "not asked for"
-    return f"{site.supply_kept_s / 60:,.0f} of {site.supply_asked_s / 60:,.0f} min"
+    unit_s, unit = (60, "min") if site.supply_asked_s < 100 * 3_600 else (3_600, "h")
+    return f"{site.supply_kept_s / unit_s:,.0f} of {site.supply_asked_s / unit_s:,.0f} {unit}"
 
 
-def _gap(missing_s: float) -> str:
-    return "no gap" if missing_s <= 0 else f"unknown for {missing_s / 60:,.0f} min, which are not in the sum"
+def _gap(missing_s: float, hole_s: float) -> str:
+    parts = [f"unknown for {missing_s / 60:,.0f} min"] if missing_s > 0 else []
+    parts += [f"no record of {hole_s / 3_600:,.1f} h"] if hole_s > 0 else []
+    return " and ".join(parts) + ", not in the sum" if parts else "no gap"
