@@ -6,7 +6,7 @@ matplotlib is imported here and there and nowhere else, with its file back-end: 
 import datetime
 import io
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -53,26 +53,31 @@ ROW, CAUSE = 0.020, 0.030
 
 def as_pdf(settled: Settled, zone: ZoneInfo) -> bytes:
     """The report. Times on it are of `zone`; revisions older than the newest are left out."""
-    newest = list({(r.start_unix_s, r.scope, r.period_s): r for r in settled.records}.values())
     content = io.BytesIO()
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stub wants a literal of every key
-        pages: list[Callable[[Figure], None]] = [
-            lambda page: _summary(page, settled, zone),
-            *_loop_pages(settled),
-            lambda page: delivery(page, newest, zone),
-            lambda page: electricity_and_work(page, newest, zone),
-            *_days(newest, zone),
-        ]
-        made = datetime.datetime.fromtimestamp(settled.made_unix_s, datetime.UTC)
-        facts = {"Title": f"Heat settlement {settled.site}", "Creator": "Thermostratum", "CreationDate": made}
-        with PdfPages(content, metadata=facts) as file:
-            for number, draw in enumerate(pages, 1):
-                page = Figure(figsize=A4_IN)
-                FigureCanvasAgg(page)
-                draw(page)
-                _footer(page, settled, number, len(pages))
-                file.savefig(page)
+    made = datetime.datetime.fromtimestamp(settled.made_unix_s, datetime.UTC)
+    facts = {"Title": f"Heat settlement {settled.site}", "Creator": "Thermostratum", "CreationDate": made}
+    with mpl.rc_context(STYLE), PdfPages(content, metadata=facts) as file:  # type: ignore[arg-type]  # its stub wants literals
+        for page in pages_of(settled, zone):
+            file.savefig(page)
     return content.getvalue()
+
+
+def pages_of(settled: Settled, zone: ZoneInfo) -> Iterator[Figure]:
+    """Its pages one by one, drawn in the style that is in force."""
+    newest = list({(r.start_unix_s, r.scope, r.period_s): r for r in settled.records}.values())
+    pages: list[Callable[[Figure], None]] = [
+        lambda page: _summary(page, settled, zone),
+        *_loop_pages(settled),
+        lambda page: delivery(page, newest, zone),
+        lambda page: electricity_and_work(page, newest, zone),
+        *_days(newest, zone),
+    ]
+    for number, draw in enumerate(pages, 1):
+        page = Figure(figsize=A4_IN)
+        FigureCanvasAgg(page)
+        draw(page)
+        _footer(page, settled, number, len(pages))
+        yield page
 
 
 def _footer(page: Figure, settled: Settled, number: int, count: int) -> None:

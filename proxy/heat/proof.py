@@ -284,7 +284,9 @@ def _cause(found: Sequence[Witness], beyond: Sequence[Gap]) -> str:
     against = {
         name: {g.first for g in beyond if g.second == name} | {g.second for g in beyond if g.first == name} for name in by_name
     }
-    figures = ", ".join(f"{witness.name} {witness.wh / 1000:,.1f} kWh" for witness in found)
+    # Heat is compared by the electricity that makes so much of it, and its figure must not look like the meter's.
+    names = {HEAT: f"{HEAT} as electricity"}
+    figures = ", ".join(f"{names.get(witness.name, witness.name)} {witness.wh / 1000:,.1f} kWh" for witness in found)
     # Alone is who disagrees with most of the others while these agree among themselves.
     alone = [
         name
