@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 # Telemetry lags the command; asking at once would only see the old state.
 READ_BACK_S = 2.0
+# Readings give way while commands wait for a place, but not for longer: a reading must not expire over it.
+GIVE_WAY_S, GLANCE_S = 5.0, 0.1
 # After a bug in our own code: wait this long, then twice as long, up to the limit.
 FIRST_BACK_OFF_S, LAST_BACK_OFF_S = 1.0, 60.0
 
@@ -103,6 +105,7 @@ class UnitActor:
         started_s = trio.current_time()
         with trio.CancelScope() as self._patient:
             async with self._lane(self._shared.sweep):
+                await self._give_way()
                 await self._read_once()
         interrupted = self._patient.cancelled_caught
         self._patient = None
@@ -119,6 +122,13 @@ class UnitActor:
         if is_first:
             period_s *= self._phase
         self._next_read_s = max(started_s + period_s, trio.current_time())
+
+    async def _give_way(self) -> None:
+        """Telling thousands of units to sleep goes before looking whether the first of them do. At most a lane of units looks."""
+        commands = self._shared.broadcast.answering
+        with trio.move_on_after(GIVE_WAY_S):
+            while commands.statistics().tasks_waiting:  # noqa: ASYNC110 - a limiter has no event for an empty queue
+                await trio.sleep(GLANCE_S)
 
     async def _read_once(self) -> None:
         life = self._life

@@ -496,6 +496,24 @@ async def test_an_emergency_reaches_those_that_answer_past_those_that_do_not(aut
     assert [len(device.writes) for device in site.devices.values()] == [0] * 10 + [1] * 10
 
 
+async def test_readings_give_way_to_commands_that_wait_but_not_for_long(autojump_clock, site, model, monkeypatch):
+    monkeypatch.setattr(fleet, "BROADCAST_IN_FLIGHT", 1)
+    for index in range(4):
+        site.add(f"u{index}", model)
+    await site.start(model, config.Heat(telemetry_period_s=60))
+    for device in list(site.devices.values())[1:]:
+        device.faults.is_dead = True  # each holds the only place for 4 s
+    began_s = trio.current_time()
+    for unit in site.units:
+        assert site.command(0, unit.id, urgent=True) is None
+        await trio.sleep(0)
+    life = site.fleet._lives["u0"]
+    await trio.sleep(6.5)
+    assert life.reading.at_s < began_s  # its read-back was due after 2 s
+    await trio.sleep(1)
+    assert life.reading.at_s == pytest.approx(began_s + 7, abs=0.2)
+
+
 async def test_machines_that_are_silent_do_not_hold_up_the_sweep_of_the_others(autojump_clock, site, model, monkeypatch):
     monkeypatch.setattr(fleet, "SWEEP_IN_FLIGHT", 2)
     for index in range(30):
