@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from proxy.commands.profile_gate import ProxyGate, WorkFrom
+from proxy.commands.say import CliError
+from proxy.units.profile_work import LEASE_S
 from tests.support import hall as halls
-from tests.support.hall import hall
+from tests.support.hall import KEYS, hall
 from tests.support.rig import until
 
 
@@ -50,3 +54,27 @@ async def test_a_unit_in_service_is_without_work_on_trial_and_mines_again_after_
         await it.let_pass(40)
         await until(lambda: miner.totals.submitted > shares)
         assert ("operator", "unit.work", "U0", "done") in await it.audited()
+
+
+async def test_profile_unit_keeps_work_from_a_unit_of_the_running_site_and_gives_it_back(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    key = tmp_path / "operator.key"
+    key.write_text(KEYS["operator"])
+    async with hall(tmp_path, mock_clock, units=1, is_mining=True) as it:
+        miner = it.miners["U0"]
+        await it.until(lambda: it.unit("U0").connected)
+        gate = ProxyGate(WorkFrom(unit="U0", url=str(it.client.base_url), key_file=key))
+        with pytest.raises(CliError, match="take it out first"):
+            await trio.to_thread.run_sync(gate.check, it.unit("U0").address)
+        assert it.app.fleet.set_service("U0", True, "recording") is None
+        await it.let_pass(1)
+        await trio.to_thread.run_sync(gate.check, it.unit("U0").address)
+        await gate.withhold(LEASE_S)
+        await it.until(lambda: miner.totals.connections == 2)
+        shares = miner.totals.submitted
+        await it.let_pass(20)
+        assert miner.totals.submitted == shares
+        await gate.give_back()
+        await it.let_pass(5)
+        await until(lambda: miner.totals.submitted > shares)

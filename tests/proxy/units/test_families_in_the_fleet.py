@@ -218,6 +218,17 @@ async def test_a_whatsminers_wrong_password_is_a_fault_with_its_remedy_after_two
     assert it.machine.refused_logins == 2
 
 
+async def test_a_whatsminer_with_another_time_and_a_new_salt_takes_commands_all_the_same(autojump_clock, one):
+    it = one(WHATSMINER)
+    it.machine.clock_skew_s = -86_400.0
+    await it.start()
+    it.machine.salt = "another1"  # as after a new password; the reading that tells it is still to come
+    it.tell(2)
+    await it.until_settled_on(2)
+    assert it.machine.refused_logins <= 1
+    assert len(it.machine.writes) == 1
+
+
 # Braiins OS.
 
 
