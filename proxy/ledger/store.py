@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ _WAL_KEEP_BYTES = 64 * 1024 * 1024
 _PAGE_CACHE_KIB = 65_536  # keys of shares are random: their index should stay in memory
 _ADVISORY_LOCK = 0x7468_6572_6D6F  # any fixed number, the same for every writer of one database
 _SESSION = "SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_PLACE_S = 0.05  # while somebody holds it, it is asked for this often
 # Who holds it, when that is our own connection of before, of which the server has not heard that it is gone.
 _END_OWN = """
 SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid
@@ -107,30 +109,36 @@ class Store:
             raise
 
     def connect_writer(self) -> Connection:
-        """The connection of the one writer. Raises StoreError when another process holds that place (PostgreSQL)."""
+        """The connection of the one writer. Raises StoreError when another process holds that place (PostgreSQL).
+
+        Waits `busy_timeout_s` for it: a server needs a moment to see that the connection before it, or a killed proxy, is gone.
+        """
         conn = self.writer.connect()
-        if not self.is_sqlite:
-            taken = conn.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
-            is_own = not taken and self._end_own_session(conn)
-            if taken:
-                pid, since = conn.exec_driver_sql(_SESSION).one()
-                self._session = int(pid), str(since)
-            conn.commit()
-            if not taken:
-                conn.invalidate()
-                conn.close()
-                if is_own:
-                    raise StoreError(f"ledger {self}: our last connection was lost and still stood there; it is being ended")
-                raise StoreError(f"ledger {self}: another proxy writes to this database; each site needs its own")
+        if not self.is_sqlite and not self._take_place(conn):
+            conn.invalidate()
+            conn.close()
+            raise StoreError(f"ledger {self}: another proxy writes to this database; each site needs its own")
         return conn
 
-    def _end_own_session(self, conn: Connection) -> bool:
-        """Whether the place is held by our own last connection, which is then ended: the next try gets it."""
-        if self._session is None:
-            return False
-        pid, since = self._session
-        high, low = divmod(_ADVISORY_LOCK, 2**32)
-        return bool(conn.exec_driver_sql(_END_OWN.format(high=high, low=low, pid=pid, since=since)).scalar())
+    def _take_place(self, conn: Connection) -> bool:
+        until_s = time.monotonic() + self._busy_timeout_s
+        while not conn.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar():
+            self._end_own_session(conn)
+            conn.commit()
+            if time.monotonic() >= until_s:
+                return False
+            time.sleep(_PLACE_S)
+        pid, since = conn.exec_driver_sql(_SESSION).one()
+        self._session = int(pid), str(since)
+        conn.commit()
+        return True
+
+    def _end_own_session(self, conn: Connection) -> None:
+        """End our own last connection when it is what holds the place."""
+        if self._session is not None:
+            pid, since = self._session
+            high, low = divmod(_ADVISORY_LOCK, 2**32)
+            conn.exec_driver_sql(_END_OWN.format(high=high, low=low, pid=pid, since=since))
 
     def checkpoint(self, conn: Connection) -> bool:
         """Write everything into the database file and empty the WAL (SQLite). False: a reader of an older state is in the way."""

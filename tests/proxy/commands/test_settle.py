@@ -90,6 +90,22 @@ def test_a_day_of_25_hours_has_100_quarters_each_once_in_utc(run):
     assert "chain      unbroken" in told
 
 
+def test_a_day_of_23_hours_has_92_quarters_and_no_hour_between_three_and_four(tmp_path, capfdbinary):
+    """The last Sunday of March 2026: clocks in Helsinki go forward at 01:00 UTC."""
+    first = 1_774_735_200  # 2026-03-29 00:00 in Helsinki
+    trio.run(fill, tmp_path, fake_periods(first, first + 23 * 3_600 + 1_020))
+    (tmp_path / "site.toml").write_text(SITE)
+    capfdbinary.readouterr()  # what the ledger logged
+    words = ("--from", "2026-03-29", "--to", "2026-03-30", "--time-zone", "Europe/Helsinki")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["settle", str(tmp_path / "site.toml"), *words])
+    assert caught.value.code == 0
+    rows = [row for row in csv.DictReader(io.StringIO(capfdbinary.readouterr().out.decode())) if row["scope"] == "site"]
+    assert len({row["start_utc"] for row in rows}) == len(rows) == 92
+    local = [row["start_local"] for row in rows]
+    assert (local[11], local[12]) == ("2026-03-29T02:45+02:00", "2026-03-29T04:00+03:00")
+
+
 def test_csv_says_unknown_with_an_empty_cell_and_the_newest_revision(run):
     _, out, _ = run(*HELSINKI)
     site = [row for row in csv.DictReader(io.StringIO(out.decode())) if row["scope"] == "site"]

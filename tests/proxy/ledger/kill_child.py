@@ -1,6 +1,7 @@
 """Writes shares into a real ledger until it is killed; says over a pipe which ones were acknowledged, the moment they were.
 
-Started by test_kill.py: `kill_child.py DIRECTORY PIPE_FD SHARES_PER_S`. It acknowledges exactly as the router does: in on_durable.
+Started by tests.support.killed: `kill_child.py DIRECTORY PIPE_FD SHARES_PER_S [LEDGER_URL]`. It acknowledges exactly as the router
+does: in on_durable.
 """
 
 import os
@@ -19,9 +20,9 @@ from proxy.ledger.records import ShareRecord, ShareState
 TICK_S = 0.002
 
 
-async def main(directory: Path, pipe: int, rate: int) -> None:
+async def main(directory: Path, pipe: int, rate: int, url: str | None) -> None:
     """Offer shares for ever; answer two thirds of those that were sent."""
-    ledger = Ledger.open(config.Ledger(), directory, time.time)
+    ledger = Ledger.open(config.Ledger(url=url), directory, time.time)
 
     def on_durable(tokens: list[object]) -> None:
         os.write(pipe, b"".join(struct.pack("<Q", token) for token in tokens))  # one write a batch
@@ -52,4 +53,4 @@ async def main(directory: Path, pipe: int, rate: int) -> None:
 
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    trio.run(main, Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    trio.run(main, Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)

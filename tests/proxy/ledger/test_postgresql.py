@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from proxy.ledger.records import AuditRecord, DemandRecord, EnergyRecord, Memory
 from proxy.ledger.retention import Retention
 from proxy.ledger.store import MIGRATIONS, Store
 from proxy.ledger.verify import verify
+from tests.support.killed import killed_run
 from tests.support.postgresql import Server, needs_postgresql, running
 
 pytestmark = [*needs_postgresql, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -178,7 +180,6 @@ async def test_a_connection_that_fell_silent_does_not_keep_its_place_at_the_serv
         await site.until(lambda: site.states[-1] is None)
         assert await ledger.flush()
         assert sql(url, held) == 1
-        assert "being ended" in " ".join(str(state) for state in site.states)
     assert verify(url).problems == []
     cable.close()
 
@@ -259,3 +260,18 @@ async def test_a_report_after_a_restart_of_the_server_asks_it_anew(server, site)
             await ledger.reports.period_head()
         server.start()
         assert (await ledger.reports.period_head())[0] == 0
+
+
+def test_no_acknowledged_share_is_lost_by_kill_9_and_the_next_process_gets_the_place(server, tmp_path):
+    url = server.url("killed")
+    rng = random.Random(20)
+    acknowledged: set[int] = set()
+    for _ in range(5):
+        ids = killed_run(tmp_path, rng.uniform(0.0, 0.4), url)
+        assert acknowledged.isdisjoint(ids)
+        acknowledged.update(ids)
+        newest = sql(url, "SELECT array_agg(share_id) FROM share")
+        assert acknowledged <= set(newest)
+    report = verify(url)
+    assert report.problems == []
+    assert report.received >= len(acknowledged) > 5
