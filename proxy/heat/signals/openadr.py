@@ -145,7 +145,10 @@ class EndNode:
                 self._reporter.resume(key, earlier)
             request = self._reporter.request(key)
         if request is not None:
+            is_last = self._reporter.is_over(key)  # it may end while we wait for the server
             await self._client.report(request)
+            if is_last:
+                self._reporter.finish(key)
         return request is not None
 
     @staticmethod

@@ -97,12 +97,14 @@ class Reporter:
         self._events: dict[str, Event] = {}
         self._tallies: dict[str, list[Tally]] = {}
         self._earlier: dict[str, list[Interval]] = {}
+        self._finished: set[str] = set()  # reported after their last interval
 
     def learn(self, events: Sequence[Event]) -> None:
         """The events as the server has them now; a cancelled one is not reported any more."""
         self._events = {event.id: event for event in events if _wanted(event)}
         self._tallies = {key: self._tallies.get(key, []) for key in self._events}
         self._earlier = {key: kept for key, kept in self._earlier.items() if key in self._events}
+        self._finished.intersection_update(self._events)
 
     def resume(self, key: str, earlier: Sequence[Interval]) -> None:
         """Go on from what a run before this one reported on an event: old intervals stay, the present one is added to."""
@@ -138,11 +140,21 @@ class Reporter:
             if not tallies or tallies[-1] is not current:
                 tallies.append(current)
                 del tallies[:-MAX_KEPT]
+                self._finished.discard(key)
             current.look(report)
 
     def due(self) -> list[str]:
-        """Events on which there is something to be reported."""
-        return [key for key, tallies in self._tallies.items() if tallies]
+        """Events on which there is something to be reported. One that is over only once more: servers keep events for ever."""
+        return [key for key, tallies in self._tallies.items() if tallies and key not in self._finished]
+
+    def is_over(self, key: str) -> bool:
+        """Whether a report on this event, made now, is the last one."""
+        tallies = self._tallies.get(key)
+        return bool(tallies and tallies[-1].is_closed)
+
+    def finish(self, key: str) -> None:
+        """The server took the last report on an event."""
+        self._finished.add(key)
 
     def request(self, key: str) -> ReportRequest | None:
         """The report on an event as it stands now; None when there is nothing to be said."""

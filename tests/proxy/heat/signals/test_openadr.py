@@ -309,6 +309,22 @@ async def test_after_a_restart_the_report_of_before_is_found_and_continued(rig: 
     assert (quality.type, quality.values) == ("DATA_QUALITY", ["ESTIMATED"])
 
 
+async def test_an_event_that_is_over_gets_its_last_report_and_no_more(rig: Rig, vtn: Vtn) -> None:
+    vtn.dispatch("e1", 1_500.0, MIDNIGHT, "PT15M", reportDescriptors=[{"payloadType": "USAGE"}])
+    await rig.start().asked(1)
+    await rig.until(lambda: bool(vtn.reports))
+    rig.port.energy_wh = 1_370_000.0
+    rig.now = NOW + 901
+    vtn.dispatch("e2", 1_400.0, "2026-01-15T00:15:00Z", "PT15M")
+    await rig.asked(2)
+    await rig.until(lambda: usage(vtn, "report-0") == 370.0)
+    await rig.polled()
+    puts = vtn.requests.count("PUT /reports/report-0")
+    for _ in range(5):
+        await rig.polled()
+    assert vtn.requests.count("PUT /reports/report-0") <= puts + 1
+
+
 def usage(vtn: Vtn, key: str) -> object:
     payloads = vtn.reports[key].resources[0].intervals[-1].payloads
     return next(payload.values[0] for payload in payloads if payload.type == "USAGE")

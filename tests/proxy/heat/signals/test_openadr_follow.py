@@ -180,3 +180,17 @@ def test_an_event_that_begins_now_is_reported_from_when_it_was_seen() -> None:
     (interval,) = request.resources[0].intervals
     assert interval.interval_period == IntervalPeriod("2026-01-15T00:00:00Z", "P9999Y")
     assert interval.payloads[1].values == ["OK"]
+
+
+def test_an_event_that_is_over_is_reported_once_more_and_then_no_longer() -> None:
+    port, reporter = RecordingPort(), Reporter("hall")
+    asked = [ReportDescriptor("USAGE")]
+    reporter.learn([Event("e1", "p", "2026-01-15T00:00:00Z", report_descriptors=asked, intervals=[Interval(0, [])])])
+    reporter.look(port.report(NOW), [window()], NOW, 300.0)
+    assert (reporter.due(), reporter.is_over("e1")) == (["e1"], False)
+    reporter.look(port.report(NOW + 900), [], NOW + 900, 300.0)
+    assert (reporter.due(), reporter.is_over("e1")) == (["e1"], True)
+    reporter.finish("e1")
+    assert reporter.due() == []
+    reporter.look(port.report(NOW + 1_000), [window(start_s=950.0, end_s=1_800.0, key=1)], NOW + 1_000, 300.0)
+    assert (reporter.due(), reporter.is_over("e1")) == (["e1"], False)
