@@ -146,7 +146,7 @@ def test_loops_show_their_water_their_cap_and_their_interlock(page: Page, site: 
 
 
 def test_a_unit_whose_word_is_not_believed_says_why_and_what_shares_prove_of_all(page: Page, site: FakeSite) -> None:
-    expect(page.locator('[data-value="proven_now"]')).to_have_text("1.00 MW\u00b1 6.0 % of 1.02 MW that 214 units say")
+    expect(page.locator('[data-value="proven_now"]')).to_have_text("1.00 MW\u00b1 6.0 % of 1.02 MW (214 units)")
     site.doubt = "says 5.2 kW, its shares prove 0.0 to 0.4 kW"
     button = page.locator('#watchlist [data-watch="loop-1-r2-s09"]')
     expect(button).to_have_text(f"loop-1-r2-s09: {site.doubt}")

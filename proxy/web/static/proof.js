@@ -40,7 +40,7 @@ export function showProvenNow(node, now) {
   }
   const half = percent((now.work_high_w - now.work_low_w) / 2 / Math.max(now.work_w, 1), 1);
   const isWithin = now.work_low_w <= now.says_w && now.says_w <= now.work_high_w;
-  const part = now.units < now.of_units ? ` of ${siText(now.says_w, "W")} that ${now.units} units say` : "";
+  const part = now.units < now.of_units ? ` of ${siText(now.says_w, "W")} (${now.units} units)` : "";
   show(node, { text: siText(now.work_w, "W"), note: `\u00b1 ${half} %${part}`, abnormal: !isWithin });
 }
 
