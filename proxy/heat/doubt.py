@@ -26,6 +26,8 @@ COMMON_CAUSE = 0.1
 # A silent unit is at work while its shares go on: a gap of so many intervals comes by chance once in a million shares.
 GAP_INTERVALS = 14.0
 LEAST_GAP_S = 60.0
+# Shares are counted that long after they were found, at most.
+AFTER_S = 15.0
 # And while they prove at least this part of what it was told: of a few shares the interval reaches far down.
 AT_WORK = 0.25
 # Units named in the alarm; more are counted.
@@ -93,12 +95,15 @@ def judge(
     return state.held
 
 
-def is_at_work(image: UnitImage, told_w: float) -> bool:
-    """Whether the shares of a unit that does not answer say that it goes on.
+def is_at_work(image: UnitImage, told_w: float, silent_s: float) -> bool:
+    """Whether the shares of a unit that has not answered for `silent_s` say that it goes on.
 
-    Missing shares prove nothing: its network may be dead.
+    Only shares found since then do: one that died found its last before it fell silent. Missing shares prove nothing: its network
+    may be dead.
     """
     proven = image.proven
+    if proven is not None and proven.quiet_s + AFTER_S > silent_s:
+        return False
     if proven is None or proven.interval_s is None or proven.low_w < AT_WORK * max(told_w, image.levels[1].power_w):
         return False
     return proven.quiet_s <= max(LEAST_GAP_S, GAP_INTERVALS * proven.interval_s)

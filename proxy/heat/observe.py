@@ -101,7 +101,12 @@ def observe(
         silence.UnitSeen(image.id, image.loop, power_w, unit_w, image.state is UnitState.SERVICE, image.state in _MOVING)
         for image, unit_w, power_w in zip(images, told_w, fresh, strict=True)
     ]
-    at_work = [k for k, power_w in enumerate(fresh) if power_w is None and doubt.is_at_work(images[k], told_w[k])]
+    seen_s = state.unseen.seen_s
+    at_work = [
+        k
+        for k, image in enumerate(images)
+        if fresh[k] is None and doubt.is_at_work(image, told_w[k], now_s - seen_s.get(image.id, now_s))
+    ]
     for k in at_work:
         units[k] = msgspec.structs.replace(units[k], is_at_work=True)
     dark = silence.dark(state.unseen, units, loop_power_w or {}, now_s, dt_s)

@@ -12,21 +12,23 @@ function interval(proof) {
   return `${siText(proof.work_wh, "Wh")}${half}`;
 }
 
+/** A cell; what no meter showed has a sign before it, and says so. */
 function energy(wh, quality) {
-  return wh === null || METERED.includes(quality) ? siText(wh, "Wh") : `${siText(wh, "Wh")}, ${quality}`;
+  const isMetered = wh === null || METERED.includes(quality);
+  return el("td", { class: "num live", title: isMetered ? null : quality }, isMetered ? siText(wh, "Wh") : `\u2248 ${siText(wh, "Wh")}`);
 }
 
 function row(proof) {
   const verdict = proof.agrees === null ? "too little known" : proof.agrees ? "agrees" : "disagrees";
-  const apart = proof.disagreement === null ? UNKNOWN : `${percent(Math.abs(proof.disagreement), 1)} % (\u00b1 ${percent(proof.interval, 1)}): ${proof.between}`;
+  const apart = proof.disagreement === null ? UNKNOWN : `${percent(Math.abs(proof.disagreement), 1)} % (\u00b1 ${percent(proof.interval, 1)})`;
   const line = el("tr", {},
     el("th", { scope: "row" }, proof.scope),
     el("td", { class: "live" }, el("span", { class: proof.agrees === false ? "abnormal" : null }, verdict)),
     el("td", { class: "num live" }, interval(proof)),
-    el("td", { class: "num live" }, energy(proof.electric_wh, proof.electric_quality)),
+    energy(proof.electric_wh, proof.electric_quality),
     el("td", { class: "num live" }, siText(proof.reported_wh, "Wh")),
-    el("td", { class: "num live" }, energy(proof.heat_wh, proof.heat_quality)),
-    el("td", { class: "num live" }, apart));
+    energy(proof.heat_wh, proof.heat_quality),
+    el("td", { class: "num live", title: proof.between }, apart));
   if (!proof.cause) return [line];
   line.classList.add("has-reason");
   return [line, el("tr", { class: "reason" }, el("td", { colspan: String(COLUMNS.length) }, proof.cause))];

@@ -109,9 +109,10 @@ def test_shares_that_go_on_prove_a_silent_unit_and_shares_that_stopped_prove_not
     image: Make, levels: tuple[LevelFact, ...]
 ) -> None:
     told_w = levels[4].power_w
-    assert doubt.is_at_work(image(0, proven=proof(told_w)), told_w)
+    assert doubt.is_at_work(image(0, proven=proof(told_w)), told_w, 60.0)
+    assert not doubt.is_at_work(image(0, proven=proof(told_w)), told_w, 15.0)  # its last share may be from before it died
     for gone in (None, NOTHING, proof(told_w, quiet_s=150.0), proof(0.2 * told_w)):
-        assert not doubt.is_at_work(image(0, proven=gone), told_w)
+        assert not doubt.is_at_work(image(0, proven=gone), told_w, 600.0)
 
 
 def test_a_silent_unit_at_work_is_never_dark_and_counts_by_its_level_or_by_its_shares(
