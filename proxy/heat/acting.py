@@ -3,12 +3,13 @@
 What to command was decided and limited before; whether a unit takes it is the fleet's word.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proxy.heat import planning, wear
 from proxy.heat.journal import Journal
 from proxy.units.unit import UnitImage
+from proxy.units.wear import Wear
 
 # A unit that refused a command is left alone for so long, so that the next plan uses others.
 REFUSED_S = 60.0
@@ -28,6 +29,10 @@ class FleetPort(Protocol):
 
     def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:
         """Have a unit go to a level; None when taken, else why not. `urgent` only lowers and heeds no dwell."""
+        ...
+
+    def worn(self) -> Mapping[str, Wear]:
+        """Dwell times and starts of every unit, to be kept over a restart."""
         ...
 
 

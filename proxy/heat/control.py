@@ -563,6 +563,7 @@ class HeatControl:
             observed=self._observed,
             delivery=self._delivery,
             units=frozenset(unit.id for unit in site.units),
+            fleet=self._fleet,
             plant_fit=remember.plant_fit(site),
             fleet_fit=remember.fleet_fit(site),
         )

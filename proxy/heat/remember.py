@@ -13,9 +13,11 @@ import msgspec
 
 from proxy import config
 from proxy.heat import arbitrate, interlocks, model, observe, planning, safety, wear
+from proxy.heat.acting import FleetPort
 from proxy.heat.alarms import Alarm, Alarms
 from proxy.heat.delivery import Delivery
 from proxy.heat.policies import Policies
+from proxy.units import wear as units_wear
 
 VERSION = 1
 # The plant's efficiency and lag change with the seasons and with works on the pipes.
@@ -74,13 +76,14 @@ class Worn(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All of it. `plant_fit`: digest of what `plant` depends on."""
+    """All of it. `plant_fit`: digest of what `plant` depends on; `machines`: dwell times and starts of units."""
 
     guarding: Guarding
     plant_fit: str
     plant: model.Learned
     fleet: Fleet
     worn: Worn
+    machines: dict[str, units_wear.Kept] = {}
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -94,6 +97,7 @@ class Parts(msgspec.Struct, frozen=True):
     observed: observe.State
     delivery: Delivery
     units: frozenset[str]
+    fleet: FleetPort
     plant_fit: str
     fleet_fit: str
 
@@ -137,6 +141,7 @@ def take(parts: Parts, now_s: float, now_unix_s: float) -> Snapshot:
             known_s=parts.memory.worn.known_s,
             moves_unix_s=_moves(parts, now_unix_s - now_s),
         ),
+        machines={unit: kept for unit, known in parts.fleet.worn().items() if (kept := known.kept(now_unix_s - now_s)) is not None},
     )
 
 
@@ -176,6 +181,9 @@ def recall(parts: Parts, kept: Snapshot, age_s: float, now_s: float, now_unix_s:
     """Put a snapshot that is `age_s` old back into the parts; what was not believed, and why. Once, before the first cycle."""
     ignored = _recall_loops(parts, kept.guarding, now_s, now_unix_s)
     _recall_wear(parts, kept.worn, age_s, now_s, now_unix_s)
+    for unit, known in parts.fleet.worn().items():
+        if unit in kept.machines:
+            known.recall(kept.machines[unit], now_s, now_unix_s)
     if age_s > PLANT_AGE_S:
         ignored.append(f"efficiency and lag: {age_s / 86_400:.0f} days old")
     elif kept.plant_fit != parts.plant_fit:
@@ -215,11 +223,7 @@ def _recall_loops(parts: Parts, kept: Guarding, now_s: float, now_unix_s: float)
 def _moves(parts: Parts, ahead_s: float) -> dict[str, list[float]]:
     """Of units that have used up half of their changes: the others are far from their rest, and a snapshot stays small."""
     worn = parts.memory.worn
-    return {
-        unit: [round(at_s + ahead_s) for at_s in moves]
-        for unit, moves in worn.moves_s.items()
-        if 2 * len(moves) >= worn.most_per_day
-    }
+    return {unit: [at_s + ahead_s for at_s in moves] for unit, moves in worn.moves_s.items() if 2 * len(moves) >= worn.most_per_day}
 
 
 def _recall_wear(parts: Parts, kept: Worn, age_s: float, now_s: float, now_unix_s: float) -> None:

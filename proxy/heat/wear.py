@@ -28,6 +28,8 @@ MAX_WIDER = 1.5
 DAY_S = 86_400.0
 # A tenth of the units at rest: the others can no longer make up for them exactly.
 TOLD_PART = 0.1
+# No unit is moved twice within this; two times that are nearer are one that went through a restart.
+SAME_S = 1.0
 
 
 class State(msgspec.Struct):
@@ -60,7 +62,7 @@ def advance(state: State, images: Sequence[UnitImage], drawn_w: Sequence[float],
     hours = dt_s / 3_600.0
     for image, power_w in zip(images, drawn_w, strict=True):
         moves = state.moves_s.get(image.id)
-        if image.changed_at_s is not None and (moves is None or image.changed_at_s > moves[-1]):
+        if image.changed_at_s is not None and (moves is None or image.changed_at_s > moves[-1] + SAME_S):
             moved(state, image.id, image.changed_at_s)
         if power_w > 0:
             state.hours[image.id] = state.hours.get(image.id, 0.0) + hours * power_w / image.levels[-1].power_w

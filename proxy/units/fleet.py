@@ -24,6 +24,7 @@ from proxy.units.lifecycle import UnitLife
 from proxy.units.pace import Pace
 from proxy.units.trials import Trials
 from proxy.units.unit import ProvenPower, UnitImage, UnitState
+from proxy.units.wear import Wear
 from proxy.views import UnitView
 
 log = structlog.get_logger()
@@ -207,6 +208,10 @@ class Fleet:
         life.clear_fault(trio.current_time())
         self._actors[unit_id].read_soon()
         return None
+
+    def worn(self) -> Mapping[str, Wear]:
+        """Dwell times and starts of every unit."""
+        return {unit_id: life.wear for unit_id, life in self._lives.items()}
 
     def starved(self) -> frozenset[str]:
         """The units that are to get no work: told to sleep, not obeying, of a model that may starve; and those on trial."""

@@ -1,17 +1,29 @@
 """How often and how soon a machine may change: dwell on a level, shortest time on and off, starts a day.
 
-Counts only what really went out or was seen to happen. Safety does not ask here.
+Counts only what really went out or was seen to happen. Safety does not ask here. Whoever keeps `kept` and gives it to `recall` of
+the next process makes it outlive a restart.
 """
 
 from collections import deque
+
+import msgspec
 
 from proxy import config
 
 DAY_S = 86_400.0
 
 
+class Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What is known of one unit's wear, in unix seconds."""
+
+    changed_unix_s: float | None
+    on_since_unix_s: float | None
+    off_since_unix_s: float | None
+    starts_unix_s: list[float]
+
+
 class Wear:
-    """Of one unit. A time that nobody knows (before our start) binds nothing."""
+    """Of one unit. A time that nobody knows binds nothing."""
 
     def __init__(self, model: config.Model) -> None:
         self._model = model
@@ -59,3 +71,26 @@ class Wear:
         if is_off and level > 0 and self.starts_today(now_s) >= self._model.max_starts_per_day:
             return f"it started {self._model.max_starts_per_day} times in 24 h, which is its limit"
         return None
+
+    def kept(self, ahead_s: float) -> Kept | None:
+        """What the next process should know; None when nothing is. `ahead_s`: unix time less the clock of this process."""
+        if self.changed_at_s is None and not self._starts:
+            return None
+
+        def unix_s(at_s: float | None) -> float | None:
+            return None if at_s is None else at_s + ahead_s
+
+        starts = [at_s + ahead_s for at_s in self._starts]
+        return Kept(unix_s(self.changed_at_s), unix_s(self._on_since_s), unix_s(self._off_since_s), starts)
+
+    def recall(self, kept: Kept, now_s: float, now_unix_s: float) -> None:
+        """Take up what an earlier process kept; what is known already stands. A clock that went back puts nothing in the future."""
+
+        def then_s(at_unix_s: float | None) -> float | None:
+            return None if at_unix_s is None else now_s - max(0.0, now_unix_s - at_unix_s)
+
+        self.changed_at_s = then_s(kept.changed_unix_s) if self.changed_at_s is None else self.changed_at_s
+        self._on_since_s = then_s(kept.on_since_unix_s) if self._on_since_s is None else self._on_since_s
+        self._off_since_s = then_s(kept.off_since_unix_s) if self._off_since_s is None else self._off_since_s
+        starts = [at_s for at_unix_s in sorted(kept.starts_unix_s) if (at_s := then_s(at_unix_s)) is not None]
+        self._starts.extendleft(reversed(starts))

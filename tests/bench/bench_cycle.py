@@ -30,6 +30,7 @@ from proxy.heat.demand import HeatDemand
 from proxy.ledger.ledger import Ledger
 from proxy.telemetry.log import configure
 from proxy.units.unit import ProvenPower, UnitImage, UnitState
+from proxy.units.wear import Wear
 from tests.support.plans import make_image
 
 SIZES = (920, 10_000)  # 100000 takes half a minute: name it
@@ -57,6 +58,9 @@ class StillFleet:
     def image(self, now_s: float) -> tuple[UnitImage, ...]:
         """As of the last command."""
         return tuple(self._images)
+
+    def worn(self) -> dict[str, Wear]:
+        return {}
 
     def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:
         """Taken."""

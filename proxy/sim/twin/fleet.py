@@ -6,7 +6,7 @@ step by step. No serials and no tasks.
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from proxy.sim.twin.machines import Machines
 from proxy.units.image import image_of
 from proxy.units.lifecycle import UnitLife
 from proxy.units.unit import ProvenPower, UnitImage
+from proxy.units.wear import Wear
 
 
 class TwinFleet:
@@ -62,6 +63,10 @@ class TwinFleet:
             if urgent:
                 self._send(k, now_s)
         return refusal
+
+    def worn(self) -> Mapping[str, Wear]:
+        """Dwell times and starts of every unit."""
+        return {life.unit.id: life.wear for life in self.lives}
 
     def set_service(self, unit_id: str, in_service: bool, note: str, now_s: float) -> None:
         """Take a unit out, or put it back."""

@@ -12,6 +12,7 @@ from proxy.heat.control import HeatControl
 from proxy.heat.demand import HeatDemand
 from proxy.ledger.records import CommandRecord, DemandRecord, EnergyRecord, MemoryRecord, SetpointRecord
 from proxy.units.unit import LevelFact, ProvenPower, UnitImage, UnitState
+from proxy.units.wear import Wear
 from tests.support.plans import make_image as settled_image
 
 START_UNIX_S = 1_768_435_200.0  # a quarter hour begins
@@ -132,6 +133,9 @@ class TestFleet:
             starts_today=unit.starts,
             proven=unit.proven,
         )
+
+    def worn(self) -> dict[str, Wear]:
+        return {}
 
     def command(self, unit_id: str, level: int, reason: str, now_s: float, *, urgent: bool = False) -> str | None:
         unit = self.by_id[unit_id]

@@ -143,3 +143,16 @@ def test_the_list_names_every_shipped_scenario(capsys):
         cli.main(["simulate", "--list"])
     told = capsys.readouterr().out
     assert all(path.stem in told for path in scenario.shipped())
+
+
+def test_dwell_times_of_machines_outlive_a_restart_of_control():
+    twin = Twin(small(Fault(kind="demand_step", at_s=300.0, value=0.8)))
+    for _ in range(100):
+        twin.step()
+    before = {unit: wear.changed_at_s for unit, wear in twin.fleet.worn().items()}
+    assert any(at_s is not None for at_s in before.values())
+    twin.control._keeping.keep(twin.now_s, twin.now_unix_s)
+    twin.restart_control()
+    assert {wear.changed_at_s for wear in twin.fleet.worn().values()} == {None}
+    twin.step()
+    assert {unit: wear.changed_at_s for unit, wear in twin.fleet.worn().items()} == pytest.approx(before)
