@@ -334,7 +334,7 @@ class HeatControl:
             self._delivery.forget()
         delivered = self._delivery.advance(snapshot, self._fleet.swept_all, now_s, now_unix_s, dt_s)
         guidance = self._inputs.guidance_at(now_unix_s)
-        wanted = self._wanted(ruling, delivered, guidance, dt_s)
+        wanted = self._wanted(ruling, delivered, guidance, now_unix_s, dt_s)
         setpoint = self._setpoint(ruling, wanted, snapshot, now_unix_s, dt_s)
         self._memory.tokens.refill(list(self._policies.loops), self._policies.planning.wakes_per_min, dt_s)
         scene = self._scene(images, snapshot, now_s)
@@ -431,10 +431,14 @@ class HeatControl:
             self._docket, self._policies.ladder, now_unix_s, self._inputs.stop_reason(), standing=standing, curve_w=heat_w
         )
 
-    def _wanted(self, ruling: arbitrate.Ruling, delivered: Delivered, guidance: Guidance | None, dt_s: float) -> aim.Wanted:
+    def _wanted(
+        self, ruling: arbitrate.Ruling, delivered: Delivered, guidance: Guidance | None, now_unix_s: float, dt_s: float
+    ) -> aim.Wanted:
         water = aim.Water(delivered.heat_w, delivered.supply_c, delivered.return_c)
         can_follow = self._last is None or self._last.limiter is None
-        return aim.wanted(self._aim, self._policies.aim, ruling, water, guidance, can_follow, dt_s)
+        soon = arbitrate.ruling_at(self._docket, now_unix_s + self._heat.preview_s)
+        soon_w = None if soon is None else soon.power_w
+        return aim.wanted(self._aim, self._policies.aim, ruling, water, guidance, can_follow, dt_s, soon_w)
 
     def _setpoint(
         self, ruling: arbitrate.Ruling, wanted: aim.Wanted, snapshot: observe.Snapshot, now_unix_s: float, dt_s: float

@@ -60,6 +60,7 @@ class Delivery:
         drawn_w = sum(snapshot.drawn_w)
         was_apart = self.plant.is_apart
         if is_fleet_known:
+            model.forget(self.plant, snapshot.lost_j)
             model.advance(self.plant, self.policy, drawn_w, boundary_w, dt_s)
         self._tell(was_apart, boundary_w, drawn_w, now_s)
         supply_c, return_c = self.bank.temperatures(BOUNDARY, now_unix_s)

@@ -61,6 +61,7 @@ class State(msgspec.Struct):
     excited_s: float = 0.0
     apart_s: float = 0.0
     is_apart: bool = False
+    metered_w: float | None = None  # thermal, now; None: unknown or no number
 
 
 class Learned(msgspec.Struct, frozen=True, gc=False):
@@ -120,7 +121,8 @@ def advance(state: State, policy: Policy, drawn_w: float, metered_w: float | Non
     state.lagged_w += (drawn_w - state.lagged_w) * gain(dt_s, state.tau_s)
     taus = _taus(policy)
     state.candidates_w = [w + (drawn_w - w) * gain(dt_s, tau_s) for w, tau_s in zip(state.candidates_w, taus, strict=True)]
-    if metered_w is None or not abs(metered_w) <= ABSURD_W:
+    state.metered_w = metered_w if metered_w is not None and abs(metered_w) <= ABSURD_W else None
+    if metered_w is None or state.metered_w is None:
         return
     _compare(state, policy, drawn_w, metered_w, dt_s)
     if state.apart_s > 0:
@@ -133,6 +135,12 @@ def advance(state: State, policy: Policy, drawn_w: float, metered_w: float | Non
     known_w = error_w if state.disturbance_w is None else state.disturbance_w
     most_w = policy.max_disturbance * policy.capacity_w
     state.disturbance_w = min(max(known_w + (error_w - known_w) * gain(dt_s, policy.disturbance_tau_s), -most_w), most_w)
+
+
+def forget(state: State, lost_j: float) -> None:
+    """Take back heat that was never made: electrical energy, drawn within a time that is short against the lag."""
+    if state.lagged_w is not None:
+        state.lagged_w = max(0.0, state.lagged_w - lost_j / state.tau_s)
 
 
 def gain(dt_s: float, tau_s: float) -> float:

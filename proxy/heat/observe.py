@@ -49,7 +49,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     `level`: what the unit was told, else what it does or did when it was last seen; None unknown. `expected_w`: what it will draw
     when it has settled there. `drawn_w`: what it draws now, measured or else expected. `dark`: nothing is known of it and others
     replace it. `measured_w`: all fresh readings together, None without any. `ratio`: see `correct`. `missing_w`: by position, what
-    a unit was told to draw and its shares prove that it does not.
+    a unit was told to draw and its shares prove that it does not. `lost_j`: what units that went dark in this cycle were taken to
+    have drawn since they were seen last.
     """
 
     level: tuple[int | None, ...]
@@ -60,6 +61,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     moving: int
     ratio: float | None
     missing_w: dict[int, float] = {}
+    lost_j: float = 0.0
 
     @property
     def total_w(self) -> float:
@@ -98,7 +100,14 @@ def observe(
     doubts = doubt.judge(state.doubts, images, fresh, told_w, now_s)
     believed = [None if k in doubts else power_w for k, power_w in enumerate(fresh)] if doubts else fresh
     units = [
-        silence.UnitSeen(image.id, image.loop, power_w, unit_w, image.state is UnitState.SERVICE, image.state in _MOVING)
+        silence.UnitSeen(
+            image.id,
+            image.loop,
+            power_w if image.answers else None,
+            unit_w,
+            image.state is UnitState.SERVICE,
+            image.state in _MOVING,
+        )
         for image, unit_w, power_w in zip(images, told_w, fresh, strict=True)
     ]
     seen_s = state.unseen.seen_s
@@ -108,9 +117,11 @@ def observe(
         if fresh[k] is None and doubt.is_at_work(image, told_w[k], now_s - seen_s.get(image.id, now_s))
     ]
     for k in at_work:
-        units[k] = msgspec.structs.replace(units[k], is_at_work=True)
-    dark = silence.dark(state.unseen, units, loop_power_w or {}, now_s, dt_s)
-    ratio = _ratio(images, levels, believed)
+        proven = images[k].proven
+        units[k] = msgspec.structs.replace(units[k], worked_s=None if proven is None else now_s - proven.quiet_s)
+    dark, lost_j = silence.dark(state.unseen, units, loop_power_w or {}, now_s, dt_s)
+    fresh = [None if is_dark else power_w for power_w, is_dark in zip(fresh, dark, strict=True)]
+    ratio = _ratio(images, levels, [None if is_dark else power_w for power_w, is_dark in zip(believed, dark, strict=True)])
     correct(state, policy, ratio, dt_s)
     scale = state.scale
     expected = [
@@ -119,6 +130,8 @@ def observe(
     ]
     drawn = [e if power_w is None else power_w for e, power_w in zip(expected, fresh, strict=True)]
     for k in at_work:
+        if dark[k]:
+            continue
         expected[k] = drawn[k] = doubt.at_work_w(images[k], expected[k])
     missing_w = {}
     for k, found in doubts.items():
@@ -136,6 +149,7 @@ def observe(
         moving=sum(image.state in _MOVING for image in images),
         ratio=ratio,
         missing_w=missing_w,
+        lost_j=lost_j,
     )
 
 

@@ -14,9 +14,11 @@ from proxy.heat.inputs import Cap
 from proxy.heat.interlocks import FREE, LoopVerdict
 from proxy.units.unit import UnitImage
 
-# Far from the target (a lost loop, a large step) more of a loop may change at once, up to this many times as much.
+# From this far off what is needed, wear does not count.
 FAR = 0.05
-MAX_HURRY = 4.0
+# The more is missing the more of a loop may change at once: so many times as much where a loop is lost.
+LOST = 0.2
+MAX_HURRY = 10.0
 
 
 class Plant(msgspec.Struct, frozen=True):
@@ -96,11 +98,11 @@ def plan(scene: Scene, memory: Memory, setpoint: tracker.Setpoint | None, prices
     target_w = snapshot.total_w if setpoint is None else setpoint.power_w
     steady_w = target_w if setpoint is None else setpoint.steady_w
     # Where the heat that is needed is far off, wear does not count; a lead is no need.
-    rests = frozenset[str]() if _far(scene, steady_w) >= 1.0 else wear.resting(memory.worn, scene.now_s)
+    rests = frozenset[str]() if _gap(scene, steady_w) >= FAR else wear.resting(memory.worn, scene.now_s)
     choices = _choices(scene, memory, tops, steady_w, rests)
     budget = wear.budget(memory.worn)
     dear = msgspec.structs.replace(prices, change=prices.change * budget.dearer)
-    chosen = dispatch.dispatch(choices, target_w, _limits(scene, target_w), dear, scale=scene.scale)
+    chosen = dispatch.dispatch(choices, target_w, _limits(scene, steady_w), dear, scale=scene.scale)
     must_move = any(_must_move(choice) for choice in choices)
     dead_band = scene.plant.dead_band * budget.wider
     is_close = tracker.is_within_dead_band(dead_band, target_w, snapshot.total_w, smallest_step_w(choices, scene.scale))
@@ -111,8 +113,10 @@ def plan(scene: Scene, memory: Memory, setpoint: tracker.Setpoint | None, prices
     return Planned(
         levels=verdict.levels,
         lowered=_pressed(scene, tops, choices, verdict.levels, rows) | verdict.reasons | _blind(scene),
+        # A dark unit draws nothing on any level, whatever it is told in case it runs after all.
         power_w=sum(
-            snapshot.expected_w[k] if level == choices[k].current else rows[k][level] for k, level in enumerate(verdict.levels)
+            snapshot.expected_w[k] if level == choices[k].current or snapshot.dark[k] else rows[k][level]
+            for k, level in enumerate(verdict.levels)
         ),
         headroom_up_w=chosen.headroom_up_w,
         headroom_down_w=chosen.headroom_down_w,
@@ -290,8 +294,12 @@ def _stage(
     return staging.stage(units, memory.tokens, may_wake, scene.loop_caps_w(), need_w, scene.plant.reserve)
 
 
-def _limits(scene: Scene, target_w: float) -> dispatch.Limits:
-    """Caps for the plan. What is dark may well draw what it was told: it keeps its place under every cap."""
+def _limits(scene: Scene, steady_w: float) -> dispatch.Limits:
+    """Caps and pace for the plan. What is dark may well draw what it was told: it keeps its place under every cap.
+
+    How many may move at once follows from what has to be had when all has settled. A lead is no reason: the units that were moved
+    for it all dwell there, longer than it is wanted.
+    """
     caps_w = scene.loop_caps_w()
     hidden_w = dict.fromkeys(caps_w, 0.0)
     for image, level, is_dark in zip(scene.images, scene.snapshot.level, scene.snapshot.dark, strict=True):
@@ -301,7 +309,7 @@ def _limits(scene: Scene, target_w: float) -> dispatch.Limits:
         # Their telemetry may be true after all: power without work is power.
         hidden_w[scene.images[k].loop] += missing_w
     cap_w = scene.site_cap.power_w
-    hurry = 1.0 + (MAX_HURRY - 1.0) * min(1.0, _far(scene, target_w))
+    hurry = 1.0 + (MAX_HURRY - 1.0) * min(1.0, _gap(scene, steady_w) / LOST)
     return dispatch.Limits(
         loop_names=tuple(caps_w),
         loop_caps_w=tuple(None if cap is None else max(0.0, cap - hidden_w[name]) for name, cap in caps_w.items()),
@@ -310,9 +318,9 @@ def _limits(scene: Scene, target_w: float) -> dispatch.Limits:
     )
 
 
-def _far(scene: Scene, target_w: float) -> float:
-    """How far the fleet is from the target; 1 and more is far."""
-    return abs(target_w - scene.snapshot.total_w) / max(target_w, 1.0) / FAR
+def _gap(scene: Scene, steady_w: float) -> float:
+    """How far the fleet is from what is needed, as a part of it."""
+    return abs(steady_w - scene.snapshot.total_w) / max(steady_w, 1.0)
 
 
 def _lower(one_w: float | None, other_w: float | None) -> float | None:

@@ -6,6 +6,7 @@ that are silent for long are dark, so are those of one loop, and many over all l
 nothing.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -24,6 +25,12 @@ TELLING_AT_ONCE = COMMON_CAUSE
 # The part of their heat that is still there: below this they are dead, judged late, or while the water still cools down.
 GONE = 0.5
 GOING = 0.75
+# Before that: many are silent, and their loop's heat is less by this part than when they answered. Counts for so long only, as by
+# then what is left of their heat tells better.
+FALLING = 0.06
+FALLING_S = 90.0
+# A unit that went dark is taken to have stood still since it was seen last, but no longer than a reading is believed.
+LOST_S = 60.0
 # A loop's meter against its units' readings is learned over so long, while at most this part of its units is under way.
 _RATIO_TAU_S = 900.0
 _MOST_MOVING = 0.05
@@ -38,19 +45,30 @@ class UnitSeen(msgspec.Struct, frozen=True, gc=False):
     told_w: float
     in_service: bool
     is_moving: bool
-    is_at_work: bool = False  # it does not answer, but its shares go on
+    worked_s: float | None = None  # its last share, where it does not answer but its shares go on
+
+
+class Before(msgspec.Struct, frozen=True, gc=False):
+    """What a loop's meter said (electrical), and when, while nearly all of it answered."""
+
+    metered_w: float
+    at_s: float
 
 
 class State(msgspec.Struct):
-    """When each unit was seen last, which are dark by their loop's meter, and that meter against the units, by loop."""
+    """When each unit was seen last, which are dark, and which of these by their loop's meter and since when; by loop, that meter
+    against the units, and before they fell silent."""
 
     seen_s: dict[str, float] = {}
-    gone: set[str] = set()
+    dark: set[str] = set()
+    gone: dict[str, float] = {}
     ratio: dict[str, float] = {}
+    before: dict[str, Before] = {}
 
 
 class _Loop(msgspec.Struct):
-    """One loop in one cycle. `long`: silent beyond UNSEEN_S. Powers electrical."""
+    """One loop in one cycle. `long`: silent beyond UNSEEN_S. Powers electrical. `part_left`: of the silent units' heat, by the
+    loop's meter; None where it cannot tell. `is_network`: nobody's units die like that."""
 
     units: int = 0
     moving: int = 0
@@ -58,28 +76,42 @@ class _Loop(msgspec.Struct):
     long: int = 0
     seen_w: float = 0.0
     silent_w: float = 0.0
+    part_left: float | None = None
+    is_many: bool = False
+    is_falling: bool = False
+    is_network: bool = False
 
 
-def dark(state: State, units: Sequence[UnitSeen], metered_w: Mapping[str, float], now_s: float, dt_s: float) -> tuple[bool, ...]:
-    """Whether each unit is to be replaced. `metered_w`: electrical power that each loop's heat meter stands for, where known.
+def dark(
+    state: State, units: Sequence[UnitSeen], metered_w: Mapping[str, float], now_s: float, dt_s: float
+) -> tuple[tuple[bool, ...], float]:
+    """Whether each unit is to be replaced, and what those that are newly dark were wrongly taken to have drawn (J, electrical).
 
-    A unit in service without a reading is dark at once.
+    `metered_w`: electrical power that each loop's heat meter stands for, where known. A unit in service without a reading is dark
+    at once.
     """
     loops = _look(state, units, now_s)
-    parts = {name: _part_left(state, name, loop, metered_w.get(name), dt_s) for name, loop in loops.items()}
+    for name, loop in loops.items():
+        _measure(state, name, loop, metered_w.get(name), now_s, dt_s)
     total = sum(loop.long for loop in loops.values())
     is_common = total > max(1.0, COMMON_CAUSE * len(units))
-    by_network = {name: is_common and (len(loops) == 1 or loop.long < ONE_LOOP * total) for name, loop in loops.items()}
-    found = []
-    for unit in units:
-        if unit.power_w is not None or unit.is_at_work:
-            found.append(False)
-            continue
-        if unit.in_service:
-            found.append(True)
-            continue
-        found.append(_is_dark(state, unit, loops[unit.loop], parts[unit.loop], by_network[unit.loop], now_s))
-    return tuple(found)
+    for loop in loops.values():
+        loop.is_network = is_common and (len(loops) == 1 or loop.long < ONE_LOOP * total)
+    found = tuple(
+        [
+            unit.power_w is None
+            and not _is_at_work(state, unit)
+            and (unit.in_service or _is_dark(state, unit, loops[unit.loop], now_s))
+            for unit in units
+        ]
+    )
+    before, state.dark = state.dark, {unit.id for unit, is_dark in zip(units, found, strict=True) if is_dark}
+    lost_j = sum(
+        unit.told_w * min(now_s - state.seen_s[unit.id], LOST_S)
+        for unit, is_dark in zip(units, found, strict=True)
+        if is_dark and unit.id not in before and not unit.in_service
+    )
+    return found, lost_j
 
 
 def _look(state: State, units: Sequence[UnitSeen], now_s: float) -> dict[str, _Loop]:
@@ -93,10 +125,10 @@ def _look(state: State, units: Sequence[UnitSeen], now_s: float) -> dict[str, _L
         if unit.power_w is not None:
             loop.seen_w += unit.power_w
             state.seen_s[unit.id] = now_s
-            state.gone.discard(unit.id)
+            state.gone.pop(unit.id, None)
             continue
         seen_s = state.seen_s.setdefault(unit.id, now_s)
-        if unit.is_at_work:
+        if _is_at_work(state, unit):
             loop.seen_w += unit.told_w
         elif not unit.in_service:
             loop.silent += 1
@@ -105,31 +137,36 @@ def _look(state: State, units: Sequence[UnitSeen], now_s: float) -> dict[str, _L
     return loops
 
 
-def _part_left(state: State, name: str, loop: _Loop, metered_w: float | None, dt_s: float) -> float | None:
-    """Which part of the silent units' heat the loop's meter still sees; None where it cannot tell. A loop that answers teaches."""
+def _is_at_work(state: State, unit: UnitSeen) -> bool:
+    """Whether shares speak for it. Those from before its loop cooled down do not."""
+    return unit.worked_s is not None and unit.worked_s > state.gone.get(unit.id, -math.inf)
+
+
+def _measure(state: State, name: str, loop: _Loop, metered_w: float | None, now_s: float, dt_s: float) -> None:
+    """What the loop's meter says of its silent units, where it can tell. A loop that answers teaches."""
     if metered_w is None:
-        return None
-    if loop.silent == 0:
-        if loop.seen_w > 0 and loop.moving <= _MOST_MOVING * loop.units:
-            known = state.ratio.get(name)
-            now = metered_w / loop.seen_w
-            state.ratio[name] = now if known is None else known + (now - known) * gain(dt_s, _RATIO_TAU_S)
-        return None
+        return
+    if loop.silent == 0 and loop.seen_w > 0 and loop.moving <= _MOST_MOVING * loop.units:
+        known = state.ratio.get(name)
+        now = metered_w / loop.seen_w
+        state.ratio[name] = now if known is None else known + (now - known) * gain(dt_s, _RATIO_TAU_S)
     if loop.silent_w < TELLING * (loop.seen_w + loop.silent_w) or loop.silent_w <= 0:
-        return None
-    return (metered_w / max(state.ratio.get(name, 1.0), 0.1) - loop.seen_w) / loop.silent_w
+        state.before[name] = Before(metered_w, now_s)
+        return
+    loop.part_left = (metered_w / max(state.ratio.get(name, 1.0), 0.1) - loop.seen_w) / loop.silent_w
+    loop.is_many = loop.silent_w >= TELLING_AT_ONCE * (loop.seen_w + loop.silent_w)
+    before = state.before.get(name)
+    loop.is_falling = before is not None and now_s - before.at_s <= FALLING_S and metered_w <= (1.0 - FALLING) * before.metered_w
 
 
-def _is_dark(state: State, unit: UnitSeen, loop: _Loop, part: float | None, by_network: bool, now_s: float) -> bool:
+def _is_dark(state: State, unit: UnitSeen, loop: _Loop, now_s: float) -> bool:
     """One silent unit. What the meter said last stands until the unit is seen, or the meter says otherwise."""
-    if part is not None:
-        is_many = loop.silent_w >= TELLING_AT_ONCE * (loop.seen_w + loop.silent_w)
-        is_long = now_s - state.seen_s[unit.id] >= UNSEEN_S
-        if (is_many and part < GOING and not is_long) or (part < GONE and (is_many or is_long)):
-            state.gone.add(unit.id)
-        elif part >= GOING:
-            state.gone.discard(unit.id)
-        return unit.id in state.gone
-    if unit.id in state.gone:
-        return True
-    return now_s - state.seen_s[unit.id] >= UNSEEN_S and not by_network
+    part, is_long = loop.part_left, now_s - state.seen_s[unit.id] >= UNSEEN_S
+    if part is None:
+        return unit.id in state.gone or (is_long and not loop.is_network)
+    is_going = loop.is_many and not is_long and (part < GOING or loop.is_falling)
+    if is_going or (part < GONE and (loop.is_many or is_long)):
+        state.gone.setdefault(unit.id, now_s)
+    elif part >= GOING:
+        state.gone.pop(unit.id, None)
+    return unit.id in state.gone

@@ -12,11 +12,16 @@ from proxy.heat.model import gain
 
 # How much faster than the plant by itself the model is brought onto the reference, at most. More only moves more units.
 MAX_FEEDBACK = 0.5
-# A step beyond FAR_STEP of the demand is followed so much faster than one below NEAR_STEP, and in between by degrees: the small
-# ones of every quarter of an hour are what wears the units, the large ones are what the utility waits for.
+# That is for the small errors of every day. From BEHIND of the demand on the plant is brought back this much faster, in full at
+# twice that: a lost loop has to be made up for, not only replaced. Model and meter must agree that it is so far behind: a plant
+# quicker than believed would be driven beyond its demand.
+BEHIND = 0.012
+FAR_FEEDBACK = 1.0
+# A step of more than FAR_STEP of the demand is followed so much faster than one below NEAR_STEP, and in between by degrees: the
+# small ones of every quarter of an hour are what wears the units, the large ones are what the utility waits for.
 NEAR_STEP = 0.01
 FAR_STEP = 0.04
-FAR_SPEED = 1.8
+FAR_SPEED = 2.2
 # A plant that gives the demand within this part when control begins is where it should be.
 NEAR = 0.01
 
@@ -32,9 +37,12 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
 
 
 class State(msgspec.Struct):
-    """Where the reference (thermal) and the ramp (electrical) are; None before the first cycle that acts."""
+    """Where the reference (thermal) and the ramp (electrical) are; None before the first cycle that acts. `step`: how far the
+    reference had to go when `heat_w` was first asked for, as a part of it."""
 
     reference_w: float | None = None
+    heat_w: float | None = None
+    step: float = 0.0
     setpoint_w: float | None = None
     lead_w: float = 0.0
 
@@ -72,7 +80,9 @@ def aim_at_heat(
         # A restart that finds the heat where it should be has nothing to lead to.
         if abs(heat_w - start_w) <= NEAR * heat_w:
             start_w = heat_w
-    step_w = (heat_w - start_w) * gain(dt_s, policy.reference_tau_s / _speed(heat_w, start_w))
+    if heat_w != state.heat_w:
+        state.heat_w, state.step = heat_w, abs(heat_w - start_w) / max(heat_w, start_w, 1.0)
+    step_w = (heat_w - start_w) * gain(dt_s, policy.reference_tau_s / _speed(state.step))
     if ramp_w_per_min is not None:
         most_w = ramp_w_per_min / 60.0 * max(0.0, dt_s)
         step_w = min(max(step_w, -most_w), most_w)
@@ -80,7 +90,9 @@ def aim_at_heat(
     slope = step_w / dt_s if dt_s > 0 else 0.0
     behind_w = state.reference_w - missed_w - modelled_w
     feedback = min(MAX_FEEDBACK, max(0.0, plant.tau_s / (2 * policy.reference_tau_s) - 1.0))
-    lead_w = plant.tau_s * slope + feedback * behind_w
+    far_w = behind_w if plant.metered_w is None else _lesser(behind_w, state.reference_w - plant.metered_w)
+    far = min(max(abs(far_w) / (BEHIND * max(state.reference_w, 1.0)) - 1.0, 0.0), 1.0) * _arrived(heat_w, state.reference_w)
+    lead_w = plant.tau_s * slope + feedback * behind_w + max(0.0, FAR_FEEDBACK - feedback) * far * far_w
     state.lead_w = min(max(lead_w, -policy.max_lead_w), policy.max_lead_w)
     believed = model.efficiency(plant, plant_policy)
     return Aim(
@@ -89,10 +101,19 @@ def aim_at_heat(
     )
 
 
-def _speed(heat_w: float, reference_w: float) -> float:
-    """How much faster than `reference_tau_s` the reference goes, by how far it has to go."""
-    part = abs(heat_w - reference_w) / max(heat_w, reference_w, 1.0)
-    far = min(max((part - NEAR_STEP) / (FAR_STEP - NEAR_STEP), 0.0), 1.0)
+def _lesser(one_w: float, other_w: float) -> float:
+    """The smaller of two errors of one sign; 0 where they have not."""
+    return 0.0 if one_w * other_w <= 0 else min(one_w, other_w, key=abs)
+
+
+def _arrived(heat_w: float, reference_w: float) -> float:
+    """1 where the reference is at the demand, 0 while it is under way: then the lead moves the plant, and twice is too much."""
+    return max(0.0, 1.0 - abs(heat_w - reference_w) / (NEAR_STEP * max(heat_w, 1.0)))
+
+
+def _speed(step: float) -> float:
+    """How much faster than `reference_tau_s` the reference goes, by how far it had to go."""
+    far = min(max((step - NEAR_STEP) / (FAR_STEP - NEAR_STEP), 0.0), 1.0)
     return 1.0 + (FAR_SPEED - 1.0) * far
 
 

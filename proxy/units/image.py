@@ -36,4 +36,5 @@ def image_of(life: UnitLife, now_s: float, is_open: bool, proven: ProvenPower | 
         fault=f"{life.fault or 'what it does is unknown'}. Its work is withheld until it obeys" if life.is_starved else life.fault,
         earliest_sleep_s=life.wear.earliest_sleep_s(is_off),
         proven=proven,
+        answers=life.answers,
     )

@@ -140,6 +140,11 @@ class UnitLife:
             return "a command to it is on its way"
         return self.wear.refusal(level, self.is_off(), now_s)
 
+    @property
+    def answers(self) -> bool:
+        """Whether the latest question was answered usably, or need not be: a unit may restart for a change."""
+        return self._problem is None or (self.proof is not None and self.proof.may_vanish)
+
     def is_fresh(self, now_s: float) -> bool:
         """Its last reading has not expired."""
         return self.reading is not None and now_s - self.reading.at_s <= self._stale_s

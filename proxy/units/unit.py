@@ -183,3 +183,4 @@ class UnitImage(msgspec.Struct, frozen=True):
     fault: str | None
     earliest_sleep_s: float = 0.0  # shortest time on, for a change to level 0
     proven: ProvenPower | None = None  # by its shares; None: it never mined through us, work is withheld, its pool is down
+    answers: bool = True  # false: the latest question got no usable answer; its last reading may still be fresh

@@ -333,8 +333,8 @@ def _stepped(run: Run) -> list[str]:
     steps = np.flatnonzero(np.diff(record["demand_w"][row - 3 : row + 3])) + row - 2
     step = score.step_response(run.twin.step_s, record["demand_w"], record["heat_w"], float(steps[0]) * run.twin.step_s)
     return _expect(
-        step.within_2_s is not None and step.within_2_s <= 480.0, f"within 2 % only after {step.within_2_s} s"
-    ) + _expect(step.overshoot <= 0.03, f"it overshot by {step.overshoot:.1%}")
+        step.within_2_s is not None and step.within_2_s <= 540.0, f"within 2 % only after {step.within_2_s} s"
+    ) + _expect(step.overshoot <= 0.04, f"it overshot by {step.overshoot:.1%}")
 
 
 def _stopped(run: Run) -> list[str]:

@@ -23,12 +23,23 @@ def ruling(heat_w: float | None = 1e6, supply_c: float | None = None, rung: Rung
 
 def wanted(state: aim.State, asked: Ruling, water: aim.Water = UNKNOWN, **facts: Any) -> aim.Wanted:
     policy, guidance = facts.get("policy", POLICY), facts.get("guidance")
-    return aim.wanted(state, policy, asked, water, guidance, facts.get("can_follow", True), facts.get("dt_s", 20.0))
+    return aim.wanted(
+        state, policy, asked, water, guidance, facts.get("can_follow", True), facts.get("dt_s", 20.0), facts.get("soon_w")
+    )
 
 
 def test_a_heat_demand_is_the_heat_to_make():
     assert wanted(aim.State(), ruling()) == aim.Wanted(1e6)
     assert wanted(aim.State(), ruling(None)) == aim.Wanted(None)
+
+
+def test_a_demand_that_follows_soon_is_met_half_way_and_no_further():
+    assert wanted(aim.State(), ruling(), soon_w=1.01e6).heat_w == pytest.approx(1.01e6)
+    assert wanted(aim.State(), ruling(), soon_w=2e6).heat_w == pytest.approx(1.015e6)
+    assert wanted(aim.State(), ruling(), soon_w=0.0).heat_w == pytest.approx(0.985e6)
+    assert wanted(aim.State(), ruling(rung=Rung.HOLD), soon_w=2e6).heat_w == 1e6
+    assert wanted(aim.State(), ruling(None), soon_w=2e6).heat_w is None
+    assert wanted(aim.State(), ruling(), soon_w=2e6, guidance=PLAN).heat_w == 1.4e6
 
 
 def test_the_plan_replaces_a_live_demand_only():

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from proxy.heat import observe
@@ -11,8 +12,14 @@ Make = Callable[..., UnitImage]
 POLICY = Policy(correction_tau_s=240.0, max_correction=0.2)
 
 
-def look(state: State, images: list[UnitImage], now_s: float = 0.0, dt_s: float = 20.0) -> observe.Snapshot:
-    return observe.observe(state, POLICY, images, now_s, dt_s)
+def look(
+    state: State,
+    images: list[UnitImage],
+    now_s: float = 0.0,
+    dt_s: float = 20.0,
+    loop_power_w: dict[str, float] | None = None,
+) -> observe.Snapshot:
+    return observe.observe(state, POLICY, images, now_s, dt_s, loop_power_w)
 
 
 def fleet(image: Make, levels: tuple[LevelFact, ...], factor: float, count: int = 10, **fields: object) -> list[UnitImage]:
@@ -78,6 +85,21 @@ def test_when_many_vanish_at_once_the_network_did_and_they_are_not_replaced(imag
     assert not any(after.dark)
     assert after.total_w == pytest.approx(10 * levels[4].power_w)
     assert after.measured_w == pytest.approx(5 * levels[4].power_w)  # only what is really measured is reported
+
+
+def test_units_that_do_not_answer_while_their_loop_cools_count_no_more_although_their_readings_are_fresh(
+    image: Make, levels: tuple[LevelFact, ...]
+) -> None:
+    state = State()
+    images = fleet(image, levels, 1.0)
+    loop_w = 10 * levels[4].power_w
+    look(state, images, 0.0, 20.0, {images[0].loop: loop_w})
+    silent = [msgspec.structs.replace(each, answers=False) for each in images]
+    assert look(state, silent, 20.0, 20.0, {images[0].loop: 0.99 * loop_w}).total_w == pytest.approx(loop_w)
+    after = look(state, silent, 40.0, 20.0, {images[0].loop: 0.9 * loop_w})
+    assert all(after.dark)
+    assert (after.total_w, sum(after.drawn_w), after.measured_w) == (0.0, 0.0, None)
+    assert after.lost_j == pytest.approx(loop_w * 40.0)
 
 
 def test_a_unit_in_service_without_a_reading_is_dark_at_once(image: Make) -> None:

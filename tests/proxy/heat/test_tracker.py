@@ -59,6 +59,40 @@ def test_a_large_step_is_followed_faster_than_a_small_one() -> None:
     assert left_after(0.01) > left_after(0.025) > left_after(0.05)
 
 
+def test_a_plant_far_behind_is_led_and_one_nearly_there_is_not() -> None:
+    def lead_w(behind: float) -> float:
+        plant, state = model.start(PLANT), State(reference_w=500_000.0)
+        model.advance(plant, PLANT, 500_000.0 * (1 - behind) / 0.95, None, 0.0)
+        policy = msgspec.structs.replace(POLICY, reference_tau_s=270.0)
+        tracker.aim_at_heat(state, policy, plant, PLANT, 500_000.0, None, 20.0)
+        return state.lead_w
+
+    assert lead_w(0.01) == 0.0
+    assert lead_w(0.1) == pytest.approx(tracker.FAR_FEEDBACK * 50_000.0)
+    assert 0.0 < lead_w(0.018) < tracker.FAR_FEEDBACK * 9_000.0
+    assert lead_w(-0.1) == pytest.approx(-lead_w(0.1))
+
+
+def test_a_plant_that_the_meter_shows_at_its_demand_is_not_led_whatever_the_model_says() -> None:
+    plant, state = model.start(PLANT), State(reference_w=500_000.0)
+    model.advance(plant, PLANT, 450_000.0 / 0.95, None, 0.0)
+    policy = msgspec.structs.replace(POLICY, reference_tau_s=270.0)
+    for metered_w, lead_w in ((510_000.0, 0.0), (500_000.0, 0.0), (400_000.0, 50_000.0), (None, 50_000.0)):
+        plant.metered_w = metered_w
+        tracker.aim_at_heat(state, policy, plant, PLANT, 500_000.0, None, 20.0)
+        assert state.lead_w == pytest.approx(lead_w)
+
+
+def test_heat_that_was_never_made_is_taken_back() -> None:
+    plant = model.start(PLANT)
+    model.forget(plant, 1e6)
+    model.advance(plant, PLANT, 500_000.0, None, 0.0)
+    model.forget(plant, 100_000.0 * 43.0)
+    assert plant.lagged_w == pytest.approx(490_000.0)
+    model.forget(plant, 1e15)
+    assert plant.lagged_w == 0.0
+
+
 def test_nothing_is_learned_from_a_meter_that_is_under_suspicion() -> None:
     plant = model.start(PLANT)
     for k in range(200):
