@@ -110,11 +110,11 @@ class Heat(Table, frozen=True, kw_only=True):
     reference_tau_s: Annotated[
         float,
         Meta(ge=0.1, le=3_600, description="how fast heat follows a new demand, large steps faster; longer wears the units less"),
-    ] = 330.0
+    ] = 300.0
     preview_s: Annotated[
         float,
         Meta(ge=0, le=1_800, description="a demand known beforehand is led up to so long before it begins; 0: never"),
-    ] = 210.0
+    ] = 195.0
     plant_tau_s: Annotated[float, Meta(ge=0.1, le=7_200, description="lag from power to metered heat; 40 % off is good enough")] = (
         430.0
     )

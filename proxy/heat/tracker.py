@@ -21,7 +21,7 @@ FAR_FEEDBACK = 1.0
 # small ones of every quarter of an hour are what wears the units, the large ones are what the utility waits for.
 NEAR_STEP = 0.01
 FAR_STEP = 0.04
-FAR_SPEED = 2.2
+FAR_SPEED = 2.0
 # A plant that gives the demand within this part when control begins is where it should be.
 NEAR = 0.01
 
