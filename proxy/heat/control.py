@@ -5,8 +5,6 @@ machine (the fleet does), never decides by money alone, and does nothing before 
 as they are.
 """
 
-import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -19,16 +17,13 @@ from proxy.events import EventLog
 from proxy.heat import (
     aim,
     arbitrate,
-    curve,
     doubt,
-    interlocks,
     model,
     observe,
     planning,
     remember,
     reporting,
     schedule,
-    swings,
     tracker,
     wear,
 )
@@ -37,19 +32,19 @@ from proxy.heat.alarms import Alarms
 from proxy.heat.delivery import Delivered, Delivery
 from proxy.heat.demand import (
     DemandAccepted,
-    DemandBook,
     DemandRefused,
     HeatDemand,
     MeterAccepted,
     MeterReading,
     MeterRefused,
-    accepted,
 )
+from proxy.heat.desk import Desk
 from proxy.heat.guidance import Guidance
 from proxy.heat.holds import Holds
 from proxy.heat.inputs import Cap, Inputs
 from proxy.heat.journal import Decision, Journal, LedgerPort
 from proxy.heat.keeping import Keeping
+from proxy.heat.loop_watch import LoopWatch
 from proxy.heat.meters.bank import BOUNDARY, MeterBank
 from proxy.heat.plan import Learned
 from proxy.heat.policies import policies_of
@@ -61,9 +56,6 @@ log = structlog.get_logger()
 
 # Interlocks are judged that often; what they need is in memory.
 GUARD_PERIOD_S = 1.0
-# How long after the last attempt of a second sender people are told of it.
-TWO_MASTERS_S = 600.0
-CURVE = "curve"
 
 
 class HeatControl:
@@ -91,56 +83,31 @@ class HeatControl:
         self._delivery = Delivery(self.bank, policies.plant, events, self._alarms)
         self._journal = Journal(ledger, events, wall_clock, policies.loops, site.heat.dead_band)
         self._memory = planning.Memory(worn=wear.State(most_per_day=site.heat.max_changes_per_day))
-        self._swings = swings.State()
         self._units = len(site.units)
         self._hands = Hands(fleet, self._journal, self._memory)
-        self._book = DemandBook()
-        self._docket = arbitrate.Docket()
+        self._desk = Desk(policies, self._journal, wall_clock())
         self._inputs = Inputs()
         self._holds = Holds(self._inputs, ledger, events, wall_clock)
         self._observed = observe.State()
         self._aim = aim.State()
         self._tracking = tracker.State()
-        self._loop_memory: dict[str, interlocks.LoopMemory] = {}
-        self._verdicts = dict.fromkeys(policies.loops, interlocks.FREE)
-        self._drawn_w: dict[str, float] = {}
-        self._outlets_c: dict[str, float | None] = {}
+        self._loops = LoopWatch(policies.loops, policies.planning.loop_caps_w, self.bank)
         self._keeping = Keeping(self._parts(site), ledger, events)
-        self._two_masters: tuple[str, float] | None = None
         self._alarm_sources: list[Callable[[], Sequence[str]]] = [lambda: self.bank.alarms(wall_clock())]
         self._cycles = 0
         self._last: Decision | None = None
         self._wake = trio.Event()
         self.failed_cycles = 0
-        self._restore(wall_clock())
 
     # What others ask.
 
     def submit_demand(self, demand: HeatDemand, now_unix_s: float) -> DemandAccepted | DemandRefused:
         """Judge a demand and, when it is good, put it on the docket and into the ledger before it has any effect."""
-        known = self._book.answered(demand)
-        if known is not None:
-            return known
-        in_force = self._in_force(demand.source, now_unix_s)
-        answer = self._book.judge(demand, self._policies.envelope, in_force, now_unix_s)
-        if isinstance(answer, DemandAccepted) and not arbitrate.admit(self._docket, demand, now_unix_s):
-            answer = DemandRefused(
-                429, f"{arbitrate.MAX_WAITING} demands wait already", "plan less far ahead, or raise the epoch to start a new plan"
-            )
-        self._journal.demand(demand, answer)
-        if isinstance(answer, DemandAccepted):
-            self._book.note(demand, answer)
-            self._note_swing(demand, now_unix_s)
-        return answer
+        return self._desk.submit(demand, now_unix_s)
 
     def submit_schedule(self, blocks: Sequence[HeatDemand], now_unix_s: float) -> schedule.ScheduleAccepted | DemandRefused:
         """Judge a schedule (one block or more, in order of time) as a whole: all of it goes on the docket, or nothing."""
-        if self._book.answered(blocks[-1]) is not None:
-            return schedule.answer_to(blocks)
-        in_force = self._in_force(blocks[0].source, now_unix_s)
-        answer = schedule.take(self._docket, self._book, self._policies.envelope, blocks, in_force, now_unix_s)
-        self._journal.schedule(blocks, answer, now_unix_s)
-        return answer
+        return self._desk.submit_schedule(blocks, now_unix_s)
 
     def meter(self, reading: MeterReading) -> MeterAccepted | MeterRefused:
         """Believe or refuse a reading of the boundary meter."""
@@ -188,8 +155,7 @@ class HeatControl:
 
     def demand_at(self, unix_s: float) -> float | None:
         """Heat that demands taken already ask for at that time; None where they ask for none. For planning ahead."""
-        demand = arbitrate.ruling_at(self._docket, unix_s)
-        return None if demand is None else demand.power_w
+        return self._desk.heat_at(unix_s)
 
     def cap_w(self) -> float | None:
         """The lowest cap on the site's electrical power now; None without any. For planning ahead."""
@@ -203,7 +169,7 @@ class HeatControl:
             efficiency=efficiency,
             power_scale=self._observed.scale,
             heat_w=None if commanded_w is None else commanded_w * efficiency + model.disturbance_w(self._delivery.plant),
-            loop_caps_w=planning.loop_caps_w(self._policies.planning, self._verdicts),
+            loop_caps_w=planning.loop_caps_w(self._policies.planning, self._loops.verdicts),
         )
 
     def add_alarm_source(self, source: Callable[[], Sequence[str]]) -> None:
@@ -216,7 +182,7 @@ class HeatControl:
 
     def acknowledge_alarms(self, who: str) -> list[str]:
         """Forget latched alarms that are over, and let loops that tripped too often come back. What was acknowledged."""
-        done = [*self._alarms.acknowledge(), *(f"loop {name}" for name in interlocks.acknowledge(self._loop_memory))]
+        done = [*self._alarms.acknowledge(), *(f"loop {name}" for name in self._loops.acknowledge())]
         self._events.publish("heat.alarms_acknowledged", "info", who=who, count=len(done))
         return done
 
@@ -252,10 +218,7 @@ class HeatControl:
 
     def loops(self) -> list[LoopView]:
         """Every hydraulic loop: its water, its power, and what its interlock says."""
-        caps_w = self._policies.planning.loop_caps_w
-        facts, drawn_w, outlets_c = self._policies.loops, self._drawn_w, self._outlets_c
-        seen = reporting.LoopsSeen(facts, caps_w, self._loop_memory, self._verdicts, drawn_w, outlets_c, self.bank)
-        return reporting.loops_of(seen, self._wall_clock())
+        return self._loops.views(self._wall_clock())
 
     def doubts(self) -> dict[str, str]:
         """Why the word of a unit is not believed, by unit."""
@@ -263,7 +226,7 @@ class HeatControl:
 
     def ahead(self) -> list[DemandAhead]:
         """The demands that were taken and wait for their time, next first."""
-        return reporting.ahead_of(self._docket, self._wall_clock())
+        return reporting.ahead_of(self._desk.docket, self._wall_clock())
 
     def report(self, now_unix_s: float) -> Report:
         """The plant as the utility is told."""
@@ -308,9 +271,7 @@ class HeatControl:
 
     def guard(self, now_s: float, now_unix_s: float) -> None:
         """The interlocks' second: judge every loop by what is known, and bring down at once what has to come down. Only lowers."""
-        before = self._verdicts
-        self._judge(now_s, now_unix_s)
-        if not self._may_act() or not any(_is_tighter(before[name], verdict) for name, verdict in self._verdicts.items()):
+        if not self._judge(now_s, now_unix_s) or not self._may_act():
             return
         images = self._fleet.image(now_s)
         snapshot = self._observe(images, now_s, now_unix_s, 0.0)
@@ -324,11 +285,10 @@ class HeatControl:
         self._judge(now_s, now_unix_s)
         images = self._fleet.image(now_s)
         dt_s = 0.0 if self._last is None else max(0.0, now_s - self._last.now_s)
-        ruling = self._rule(now_unix_s)
-        self._note_swing(ruling.demand, now_unix_s)
+        ruling = self._desk.rule(self._heat.curve, self._inputs, now_unix_s)
         snapshot = self._observe(images, now_s, now_unix_s, dt_s)
         self._note_doubts(now_s)
-        self._note_loops(images, snapshot)
+        self._loops.note(images, snapshot)
         if not self._fleet.swept_all:
             # Half a fleet is no plant: what it draws would be taken for a fall of power, and heat would be made up for.
             self._delivery.forget()
@@ -344,52 +304,27 @@ class HeatControl:
         decision = self._decision(
             (now_s, now_unix_s), ruling, wanted, setpoint, planned, snapshot, delivered, time.perf_counter() - began_s
         )
-        self._journal.integrate(decision, self._last, self._drawn_w)
+        self._journal.integrate(decision, self._last, self._loops.drawn_w)
         self._journal.tell(decision)
         self._last = decision
 
     # Inside.
 
-    def _in_force(self, source: str, now_unix_s: float) -> HeatDemand | None:
-        """Whose demand rules or will, after noting a second sender."""
-        in_force = arbitrate.in_force(self._docket, now_unix_s)
-        if in_force is not None and in_force.source != source:
-            self._two_masters = source[:63], now_unix_s
-        return in_force
+    def _judge(self, now_s: float, now_unix_s: float) -> bool:
+        """Interlocks and alarms, from what meters and the last cycle said, and from what the last process knew.
 
-    def _note_swing(self, demand: HeatDemand | None, now_unix_s: float) -> None:
-        """Follow what is asked for now: at each demand, as cycles would miss most of a fast sender's, and each cycle, for plans."""
-        if demand is not None and demand.is_valid_at(now_unix_s):
-            swings.note(self._swings, self._policies.swings, demand.power_w, demand.supply_c, demand.source, now_unix_s)
-
-    def _judge(self, now_s: float, now_unix_s: float) -> None:
-        """Interlocks and alarms, from what meters and the last cycle said, and from what the last process knew."""
+        Whether a loop must come down.
+        """
         self._keeping.recall(now_s, now_unix_s)
-        seen = {
-            name: interlocks.LoopSeen(
-                flow_l_per_min=self.bank.flow_l_per_min(name, now_unix_s) if fact.design_flow_l_per_min is not None else None,
-                supply_c=self._supply_of(name, now_unix_s),
-                drawn_w=self._drawn_w.get(name, 0.0),
-            )
-            for name, fact in self._policies.loops.items()
-        }
-        self._verdicts = interlocks.judge(self._policies.loops, self._loop_memory, seen, self._alarms, now_s)
+        must_lower = self._loops.judge(self._alarms, now_s, now_unix_s)
         self._alarms.set("stop", self._holds.alarm(), now_s, severity=3)
-        second = self._two_masters
-        is_recent = second is not None and now_unix_s - second[1] < TWO_MASTERS_S
-        text = f"{second[0]} sends demands while another source rules: let one source send all" if second and is_recent else None
-        self._alarms.set("two-masters", text, now_s, severity=1)
-        self._alarms.set("swings", swings.alarm(self._swings, self._policies.swings, now_unix_s), now_s)
+        self._desk.tell(self._alarms, now_s, now_unix_s)
         self._alarms.set("changes-spent", wear.alarm(self._memory.worn, self._units, now_s), now_s, severity=1)
         for name, words, began in self._alarms.news():
             event, level = ("heat.alarm_raised", "error") if began else ("heat.alarm_cleared", "info")
             self._events.publish(event, level, alarm=name, text=words)
         self._keeping.keep_if_due(now_s, now_unix_s)
-
-    def _supply_of(self, loop: str, now_unix_s: float) -> float | None:
-        """The loop's own meter, else what the middle one of its running machines says of the water it gives."""
-        metered_c = self.bank.temperatures(loop, now_unix_s)[0]
-        return self._outlets_c.get(loop) if metered_c is None else metered_c
+        return must_lower
 
     def _observe(self, images: Sequence[UnitImage], now_s: float, now_unix_s: float, dt_s: float) -> observe.Snapshot:
         """The fleet, with each loop's own heat meter as a witness for units that do not answer."""
@@ -407,37 +342,12 @@ class HeatControl:
             else:
                 self._events.publish("unit.not_believed", "warning", unit=found.unit, cause=found.text, believed_w=found.believed_w)
 
-    def _note_loops(self, images: Sequence[UnitImage], snapshot: observe.Snapshot) -> None:
-        drawn_w = dict.fromkeys(self._policies.loops, 0.0)
-        outlets_c: dict[str, list[float]] = {name: [] for name in self._policies.loops}
-        for image, power_w in zip(images, snapshot.drawn_w, strict=True):
-            drawn_w[image.loop] += power_w
-            if image.outlet_c is not None and math.isfinite(image.outlet_c):
-                outlets_c[image.loop].append(image.outlet_c)
-        self._drawn_w = drawn_w
-        self._outlets_c = {name: statistics.median(found) if found else None for name, found in outlets_c.items()}
-
-    def _rule(self, now_unix_s: float) -> arbitrate.Ruling:
-        rules = self._heat.curve
-        outdoor = self._inputs.outdoor_at(now_unix_s, rules.outdoor_stale_s)
-        if outdoor is None:
-            return arbitrate.rule(self._docket, self._policies.ladder, now_unix_s, self._inputs.stop_reason())
-        outdoor_c, until_unix_s = outdoor
-        heat_w, supply_c = curve.at(rules.points, outdoor_c), curve.at(rules.supply_points, outdoor_c)
-        standing = None
-        if rules.is_mode and (heat_w is not None or supply_c is not None):
-            standing = HeatDemand(CURVE, 0, 0, now_unix_s, now_unix_s, until_unix_s, heat_w, supply_c=supply_c)
-        return arbitrate.rule(
-            self._docket, self._policies.ladder, now_unix_s, self._inputs.stop_reason(), standing=standing, curve_w=heat_w
-        )
-
     def _wanted(
         self, ruling: arbitrate.Ruling, delivered: Delivered, guidance: Guidance | None, now_unix_s: float, dt_s: float
     ) -> aim.Wanted:
         water = aim.Water(delivered.heat_w, delivered.supply_c, delivered.return_c)
         can_follow = self._last is None or self._last.limiter is None
-        soon = arbitrate.ruling_at(self._docket, now_unix_s + self._heat.preview_s)
-        soon_w = None if soon is None else soon.power_w
+        soon_w = self._desk.heat_at(now_unix_s + self._heat.preview_s)
         return aim.wanted(self._aim, self._policies.aim, ruling, water, guidance, can_follow, dt_s, soon_w)
 
     def _setpoint(
@@ -521,7 +431,7 @@ class HeatControl:
 
     def _scene(self, images: Sequence[UnitImage], snapshot: observe.Snapshot, now_s: float) -> planning.Scene:
         cap = self._site_cap(self._wall_clock())
-        return planning.Scene(self._policies.planning, cap, self._verdicts, images, snapshot, self._observed.scale, now_s)
+        return planning.Scene(self._policies.planning, cap, self._loops.verdicts, images, snapshot, self._observed.scale, now_s)
 
     def _site_cap(self, now_unix_s: float) -> Cap:
         return self._inputs.cap(self._heat.max_power_w, now_unix_s)
@@ -536,14 +446,13 @@ class HeatControl:
             return "the first look at the fleet is not done"
         if setpoint is None:
             return None
-        held = next((v.reason for v in self._verdicts.values() if v.cap_w is not None), None)
-        return setpoint.limiter or (held if planned.limiter is not None else None) or planned.limiter
+        return setpoint.limiter or (self._loops.holding() if planned.limiter is not None else None) or planned.limiter
 
     def _standing(self, now_unix_s: float) -> reporting.Standing:
         outdoor = self._inputs.outdoor_at(now_unix_s, self._heat.curve.outdoor_stale_s)
         return reporting.Standing(
             now_unix_s=now_unix_s,
-            docket=self._docket,
+            docket=self._desk.docket,
             journal=self._journal,
             last=self._last,
             cycles=self._cycles,
@@ -552,7 +461,7 @@ class HeatControl:
             outdoor_c=None if outdoor is None else outdoor[0],
             alarms=self.alarms(),
             holds=self._holds.views(now_unix_s),
-            swings_per_h=swings.per_hour(self._swings, now_unix_s),
+            swings_per_h=self._desk.swings_per_h(now_unix_s),
             units_resting=len(self._memory.worn.full),
         )
 
@@ -560,9 +469,9 @@ class HeatControl:
         """Whose states outlive the process."""
         return remember.Parts(
             policies=self._policies,
-            loops=self._loop_memory,
+            loops=self._loops.memory,
             alarms=self._alarms,
-            docket=self._docket,
+            docket=self._desk.docket,
             memory=self._memory,
             observed=self._observed,
             delivery=self._delivery,
@@ -571,14 +480,3 @@ class HeatControl:
             plant_fit=remember.plant_fit(site),
             fleet_fit=remember.fleet_fit(site),
         )
-
-    def _restore(self, now_unix_s: float) -> None:
-        """Take up what was asked before the restart: what still is valid rules on, and no old demand can be played again."""
-        demands = self._journal.demands()
-        for demand in demands:
-            self._book.note(demand, accepted(demand, now_unix_s))
-        arbitrate.restore(self._docket, demands, now_unix_s)
-
-
-def _is_tighter(before: interlocks.LoopVerdict, now: interlocks.LoopVerdict) -> bool:
-    return now.cap_w is not None and (before.cap_w is None or now.cap_w < before.cap_w)

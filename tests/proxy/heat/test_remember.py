@@ -199,13 +199,13 @@ def test_a_loop_that_shed_goes_on_from_there(rig: Make) -> None:
         site.now_s += 1.0
         heat_water(site, 89.0)
         site.control.guard(site.now_s, site.wall())
-    before = site.control._loop_memory["a"]
+    before = site.control._loops.memory["a"]
     assert (before.state, before.part) == (interlocks.LoopState.SHEDDING, 0.25)
     site.restart()
     site.now_s += 1.0
     heat_water(site, 87.5)
     site.control.guard(site.now_s, site.wall())
-    after = site.control._loop_memory["a"]
+    after = site.control._loops.memory["a"]
     assert (after.state, after.part, after.base_w) == (before.state, 0.25, before.base_w)
 
 
@@ -243,7 +243,7 @@ def test_a_loop_that_is_no_more_is_told_and_dropped(rig: Make) -> None:
     site.ledger.kept[SNAPSHOT] = msgspec.structs.replace(record, body=record.body.replace('"a":{"state"', '"gone":{"state"'))
     site.restart()
     site.run(20)
-    assert "gone" not in site.control._loop_memory
+    assert "gone" not in site.control._loops.memory
     assert any("gone" in fact["reason"] for fact in facts(site, "heat.memory_ignored"))
 
 
@@ -255,7 +255,7 @@ def test_trips_lie_in_the_past_although_the_clock_went_back(rig: Make) -> None:
     site.now_s -= 400.0
     site.restart()
     site.control.guard(site.now_s, site.wall())
-    assert max(site.control._loop_memory["a"].trips_s) <= site.now_s
+    assert max(site.control._loops.memory["a"].trips_s) <= site.now_s
 
 
 # By itself.
