@@ -52,11 +52,11 @@ class ReplayedVtn(Vtn):
         self._rows = rows
         self._refusal = next(row["answer"] for row in rows if row.get("status") == 403)
         self._tokens = deque(row["answer"] for row in rows if row.get("request") == "POST /auth/token")
-        # A report is renewed at another moment than in the recording, so the answer to that is known from the beginning.
+        # A report is looked for and renewed at other moments than in the recording, so these answers are known from the beginning.
         self._answers: dict[str, deque[Answer]] = {
             key_of(row["request"], row["body"]): deque([(row["status"], row["answer"])])
             for row in rows
-            if row["from"] == "ven" and row["status"] == 200 and row["request"].startswith("PUT ")
+            if row["from"] == "ven" and row["status"] == 200 and row["request"].startswith(("PUT ", "GET /reports"))
         }
 
     def enter(self, step: str) -> None:

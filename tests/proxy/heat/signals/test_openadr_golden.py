@@ -96,7 +96,7 @@ class Rig:
         return self.port.limits[-1][0] if self.port.limits else None
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             while not condition():
                 await trio.sleep(0.005)
 
