@@ -57,5 +57,3 @@ def test_power_is_added_up_by_loop(image: Make) -> None:
     images, snapshot = hot(image, 60.0, 61.0)
     loops.note(images, snapshot)
     assert loops.drawn_w == {"a": pytest.approx(sum(snapshot.drawn_w))}
-
-
