@@ -13,7 +13,7 @@ from tests.support.process import ROOT, free_port, started
 from tests.support.rig import Miner
 from tests.support.site_file import pool, write_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.slow
 
 ROOM, CALLERS = 8, 30
 

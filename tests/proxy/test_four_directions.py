@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -109,7 +109,7 @@ async def tell(folder: Path, story: list[Act], pools: Sequence[PoolSpec | PoolSp
 
 
 @pytest.mark.parametrize("versions", POOLS)
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=3, derandomize=True)
 @given(story=st.lists(st.one_of(*ACTS.values()), min_size=5, max_size=20))
 def test_no_story_shares_out_work_twice_or_loses_a_share(versions: str, story: list[Act]) -> None:
     clock = MockClock()

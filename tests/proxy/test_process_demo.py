@@ -13,7 +13,7 @@ UNITS = 228
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(600)
 def test_the_demo_ends_by_itself_with_one_line_that_says_all_books_agree() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "proxy.cli", "demo", "--seconds", "20", "--listen", f"127.0.0.1:{free_port()}"],

@@ -15,11 +15,12 @@ from proxy.ledger.records import ShareState
 from proxy.ledger.verify import verify
 from proxy.sim.pool import PoolSpec, SimPool
 from tests.support.hashing import KEY_BYTES, HashingUnit
+from tests.support.patience import PATIENCE_S
 from tests.support.process import Run, free_port, started
 from tests.support.rig import EASY
 from tests.support.site_file import pool, write_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 KILLS = 20
 UNITS = 6
@@ -129,7 +130,7 @@ async def test_sigterm_ends_cleanly_with_every_share_settled_or_named(tmp_path: 
         async with it.under_load() as (run, units):
             it.sim.faults.answering = "now" if is_answering else "never"
             await units[0].reach(50)
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 assert await run.end(signal.SIGTERM) == 0
             assert run.named("site.stopping")
             assert not [event for event in run.events if event["level"] == "error"]

@@ -14,7 +14,7 @@ from tests.support.process import free_port, started
 from tests.support.rig import EASY
 from tests.support.site_file import pool, write_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.slow
 
 RELOADS = 20
 UNITS = 4

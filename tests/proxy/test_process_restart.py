@@ -18,14 +18,14 @@ from proxy import config
 from proxy.sim.device import SimDevice, SimDeviceSpec
 from proxy.views import SiteView
 from tests.support.hall import FULL_W, KEYS, LEVELS, LOW_W
+from tests.support.patience import PATIENCE_S
 from tests.support.process import free_port, started
 from tests.support.rig import until
 from tests.support.site_file import api_key, pool, write_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 UNITS = 4
-PATIENCE_S = 30.0
 # A machine that settles in a second: the same code, sixty times faster.
 MODEL: dict[str, object] = {
     "levels": LEVELS,
@@ -72,7 +72,7 @@ class Floor:
     def __init__(self, machines: list[Machine], site_file: Path, url: str) -> None:
         self.machines = machines
         self.site_file = site_file
-        self.client = httpx.AsyncClient(base_url=url, trust_env=False, timeout=10)
+        self.client = httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_S)
 
     async def demand(self, sequence: int, power_w: float) -> None:
         """As the utility."""
@@ -92,12 +92,12 @@ class Floor:
 
     async def reach(self, power_w: float) -> None:
         """Wait until every machine draws this."""
-        await until(lambda: self.is_at(power_w), PATIENCE_S)
+        await until(lambda: self.is_at(power_w))
 
     async def sweeps(self, count: int) -> None:
         """Wait until every machine was asked so many times more."""
         goals = [machine.calls + count for machine in self.machines]
-        await until(lambda: all(machine.calls >= goal for machine, goal in zip(self.machines, goals, strict=True)), PATIENCE_S)
+        await until(lambda: all(machine.calls >= goal for machine, goal in zip(self.machines, goals, strict=True)))
 
 
 @asynccontextmanager
@@ -161,7 +161,7 @@ async def test_a_kill_in_the_middle_of_commands_leaves_no_machine_behind(tmp_pat
             async with started(it.site_file) as run:
                 await it.sweeps(1)
                 await it.demand(sequence, UNITS * power_w)
-                await until(lambda before=before: sum(len(machine.writes) for machine in it.machines) > before, PATIENCE_S)
+                await until(lambda before=before: sum(len(machine.writes) for machine in it.machines) > before)
                 await run.end(signal.SIGKILL)
             async with started(it.site_file) as run:
                 await it.reach(power_w)

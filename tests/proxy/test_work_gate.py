@@ -11,7 +11,6 @@ from proxy.commands.say import CliError
 from proxy.units.profile_work import LEASE_S
 from tests.support import hall as halls
 from tests.support.hall import KEYS, hall
-from tests.support.rig import until
 
 
 async def test_a_unit_that_does_not_sleep_gets_no_job_until_it_does(
@@ -34,8 +33,7 @@ async def test_a_unit_that_does_not_sleep_gets_no_job_until_it_does(
         it.devices["U0"].faults.no_effect = False
         assert it.app.fleet.clear_fault("U0") is None
         await it.until(lambda: it.unit("U0").state == "SLEEPING")
-        await it.let_pass(2)
-        await until(lambda: bad.totals.methods_seen["mining.notify"] > jobs)
+        await it.until(lambda: bad.totals.methods_seen["mining.notify"] > jobs)
         names = [event.name for event in it.app.events.since(0)]
         assert names.count("unit.work_withheld") == names.count("unit.work_resumed") == 1
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.patience import PATIENCE_S
+
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 needs_mosquitto = pytest.mark.skipif(
     MOSQUITTO is None, reason="mosquitto is not installed: as root, apt-get install mosquitto (or deploy/ci/broker.sh)"
@@ -53,7 +55,7 @@ class Broker:
         )
         assert process.stderr is not None
         said = b""
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while b" running" not in said:
                 chunk = await process.stderr.receive_some()
                 assert chunk, f"mosquitto ended: {said.decode()}"

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import trio
 
+from tests.support.patience import PATIENCE_S
+
 T = TypeVar("T")
-PATIENCE_S = 10.0
 
 
 class OtherLoop:

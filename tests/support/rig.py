@@ -22,10 +22,9 @@ from proxy.app import App
 from proxy.config import Listen, Pool, SiteConfig, Vardiff
 from proxy.sim.pool import PoolSpec, SimPool
 from proxy.sim.pool_v2 import PoolSpecV2, SimPoolV2
+from tests.support.patience import PATIENCE_S
 
 EASY = 2.0**-28
-# Real seconds after which something that should happen has not.
-PATIENCE_S = 10.0
 
 
 class Miner:
@@ -130,14 +129,19 @@ async def until(condition: Callable[[], object], patience_s: float = PATIENCE_S)
         await trio.lowlevel.checkpoint()
 
 
-async def passing(clock: MockClock, condition: Callable[[], object], step_s: float = 0.5, limit_s: float = 3_600.0) -> float:
-    """Let virtual time pass in steps until `condition` holds; the seconds that passed. Fails after `limit_s` of them."""
+async def passing(
+    clock: MockClock, condition: Callable[[], object], step_s: float = 0.5, limit_s: float = 3_600.0, calm_s: float = 0.001
+) -> float:
+    """Let virtual time pass in steps until `condition` holds; the seconds that passed. Fails after `limit_s` of them.
+
+    Between two steps nothing happens for `calm_s` of real time: more, where threads work that the clock does not know.
+    """
     passed_s = 0.0
     while not condition():
         assert passed_s < limit_s, f"it did not happen within {limit_s:g} s"
         clock.jump(step_s)
         passed_s += step_s
-        await trio.testing.wait_all_tasks_blocked(0.001)
+        await trio.testing.wait_all_tasks_blocked(calm_s)
     return passed_s
 
 

@@ -215,4 +215,4 @@ class JoinedSession(RuleBasedStateMachine):
 
 
 TestJoinedSession = JoinedSession.TestCase
-TestJoinedSession.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestJoinedSession.settings = settings(max_examples=60, stateful_step_count=40)

@@ -146,7 +146,7 @@ def test_the_same_input_gives_the_same_plan(units: list[UnitChoice], target_w: f
 OPEN = Limits(NAMES, (None, None, None), (99, 99, 99))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fleets(most=4), st.floats(0, 1))
 def test_no_other_plan_as_near_to_the_target_is_much_cheaper(units: list[UnitChoice], part: float) -> None:
     """Against every possible plan: nothing at least as near is cheaper by more than what one unit's step is worth."""
@@ -200,7 +200,7 @@ def _value(unit: UnitChoice, level: int, prices: Prices, earned_per_hps: float) 
 
 
 @pytest.mark.parametrize("kinds", [1, 3, 150])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(part=st.floats(0.56, 1.07), seed=st.integers(0, 2))
 @example(part=0.62, seed=0)
 def test_a_fleet_of_100_units_and_more_is_within_half_a_thousandth(

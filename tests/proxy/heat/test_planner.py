@@ -44,7 +44,7 @@ def tried_all(demand_kw: list[int], prices: list[float], capacity: int, charge: 
     return best
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     demand_kw=st.lists(st.integers(0, 5), min_size=4, max_size=4),
     prices=st.lists(st.sampled_from([-0.01, 0.0, 0.03, 0.06, 0.12, 0.4]), min_size=4, max_size=4),
@@ -63,7 +63,7 @@ def test_a_tank_that_holds_almost_nothing_is_planned_as_empty():
     assert plan.blocks[0].tank_wh is not None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_plan_balances_and_keeps_every_limit(data):
     count = data.draw(st.integers(1, 8))
@@ -131,7 +131,7 @@ def test_power_is_moved_only_where_it_is_worth_its_wear(change_per_kw, charges_k
     assert [round(block.tank_charge_w / 1000, 2) for block in planned(given).blocks] == charges_kw
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(power_now_w=st.floats(3_000, 5_000), noise=st.lists(st.floats(-0.004, 0.004), min_size=12, max_size=12))
 def test_prices_that_hardly_differ_move_nobody(power_now_w, noise):
     """Many plans cost the same in hours of one price: the one that stays where the units are is the plan."""

@@ -11,6 +11,7 @@ import trio
 from proxy import config
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.records import ShareRecord
+from tests.support.patience import PATIENCE_S
 
 START_UNIX_S = 1_700_000_100.0
 
@@ -70,7 +71,7 @@ class Site:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait for a callback after which `is_so`."""
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while not is_so():
                 await self._changed.wait()
 

@@ -111,7 +111,7 @@ class BookMachine(RuleBasedStateMachine):
         assert sum(self.book.anomalies.values()) == self.anomalies
 
 
-BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestBook = BookMachine.TestCase
 
 

@@ -15,7 +15,7 @@ KILLS = 20
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_no_acknowledged_share_is_lost_by_kill_9(tmp_path):
     rng = random.Random(20)
     path = tmp_path / "ledger.sqlite3"

@@ -21,7 +21,7 @@ from proxy.ledger.verify import verify
 from tests.support.killed import killed_run
 from tests.support.postgresql import Server, needs_postgresql, running
 
-pytestmark = [*needs_postgresql, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [*needs_postgresql, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def run(plant: Plant, seconds: float, each_w: float) -> None:
         plant.advance(1.0, dict.fromkeys(LOOPS, each_w))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.floats(0.0, 120.0), st.lists(st.floats(0.0, 1.2), min_size=4, max_size=4)), max_size=20),
     st.sampled_from([1.0, 60.0, 120.0]),
@@ -34,7 +34,7 @@ def test_heat_in_is_heat_out_plus_heat_stored(steps: list[tuple[float, list[floa
 
 
 @given(st.floats(0.0, 1.08))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_settled_plant_stays_where_it_is(part: float) -> None:
     plant = Plant(SPEC, 60.0, power_w=part * 4 * NOMINAL_W)
     before_c = plant.loops["loop-1"].hot_c

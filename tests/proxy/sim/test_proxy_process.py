@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from proxy.sim.proxy_process import ProxyDiedError, ProxyProcess, read_usage
+from tests.support.patience import PATIENCE_S
 
 
 def test_usage_of_a_living_process_is_read_and_of_no_process_is_unknown() -> None:
@@ -22,7 +23,7 @@ def test_usage_of_a_living_process_is_read_and_of_no_process_is_unknown() -> Non
 async def test_a_proxy_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
     process = ProxyProcess(tmp_path / "missing.toml", tmp_path / "proxy.log")
     await process.start()
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while process.is_running:
             await trio.sleep(0.05)
     with pytest.raises(ProxyDiedError, match=r"(?s)exit code 78.*missing\.toml.*whole log: .*proxy\.log"):
@@ -43,7 +44,7 @@ async def test_a_process_that_ignores_the_polite_request_is_killed(tmp_path: Pat
     monkeypatch.setattr("proxy.sim.proxy_process.END_TIMEOUT_S", 0.2)
     process = ProxyProcess(tmp_path / "site.toml", tmp_path / "proxy.log", command=("deaf.py",))
     await process.start()
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE_S):
         while "up" not in process.last_words():
             await trio.sleep(0.02)
     assert process.is_running

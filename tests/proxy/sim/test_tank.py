@@ -9,7 +9,7 @@ from proxy.sim.tank import LAYERS, Tank, TankSpec
 FLOW_W_PER_K = 60_000.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(0.0, 2e6), st.floats(50.0, 80.0), st.floats(0.0, 120_000.0)), min_size=1, max_size=40))
 def test_what_goes_in_comes_out_stays_or_is_lost(steps: list[tuple[float, float, float]]) -> None:
     tank = Tank(TankSpec(volume_m3=50.0), 70.0, 45.0)

@@ -147,5 +147,5 @@ class AnyStory(RuleBasedStateMachine):
             assert self.life.reading.hashing
 
 
-AnyStory.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+AnyStory.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestAnyStory = AnyStory.TestCase

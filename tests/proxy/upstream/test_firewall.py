@@ -194,7 +194,7 @@ class Siege:
         assert len(self.wire.ledger.records) == taken + 1
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(steps, max_size=25), st.booleans())
 def test_every_line_a_unit_receives_is_strict_whatever_the_pool_sends(script: list[bytes | str], is_welcome: bool) -> None:
     siege = Siege()

@@ -112,7 +112,7 @@ def test_a_flipped_bit_anywhere_in_the_handshake_is_refused(wire):
 
 
 @given(st.lists(st.integers(1, SECOND_MESSAGE_SIZE), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_handshake_may_come_in_any_pieces(sizes):
     wire = Wire()
     pool = ScriptedPool(wire)
@@ -292,7 +292,7 @@ def test_messages_for_channels_that_are_not_ours_are_counted_and_many_end_the_co
 
 
 @given(st.binary(min_size=1, max_size=300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_bytes_do_more_than_end_the_connection(data):
     wire = Wire()
     pool = ScriptedPool(wire)

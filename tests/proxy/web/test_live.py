@@ -13,6 +13,7 @@ from proxy.web.live import MAX_CLIENTS, QUEUE_LIMIT, LiveFeed, live_row
 from proxy.web.problems import ProblemError
 from tests.proxy.web.fake_site import FakeSite
 from tests.proxy.web.serving import Clock, serving
+from tests.support.patience import PATIENCE_S
 
 
 class Page:
@@ -231,7 +232,7 @@ async def test_a_page_that_disconnects_leaves_no_subscriber_on_the_real_server()
                 assert kind == "snapshot"
                 assert web.live.client_count == 1
                 break
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while web.live.client_count:  # until the server has seen the end of the connection
                 await trio.lowlevel.checkpoint()
 

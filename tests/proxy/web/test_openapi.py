@@ -34,7 +34,7 @@ def test_whatever_is_sent_the_answer_is_a_documented_one(mode: GenerationMode) -
                 continue  # nothing in it can be broken
 
             @given(operation.as_strategy(generation_mode=mode))
-            @settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=12, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
             def ask(case: schemathesis.Case) -> None:
                 nonlocal asked
                 asked += 1

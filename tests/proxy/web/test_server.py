@@ -15,6 +15,7 @@ from proxy.web.context import WebContext
 from proxy.web.server import READER_TIMEOUT_MS, is_loopback, open_socket, parse_listen, serve, serve_context
 from tests.proxy.web.fake_site import FakeSite
 from tests.proxy.web.serving import Clock, serving
+from tests.support.patience import PATIENCE_S
 
 
 def test_listen_addresses_are_read() -> None:
@@ -88,7 +89,7 @@ async def test_the_beat_fills_the_history_and_survives_a_broken_view() -> None:
             assert web.history.since(0) == []
             site.breaks = False
             clock.now_unix_s += 5
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE_S):
                 while not web.history.since(0):
                     await trio.lowlevel.checkpoint()
     assert "live.failed" in {entry["event"] for entry in logs}

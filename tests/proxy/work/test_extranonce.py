@@ -189,5 +189,5 @@ class Allocation(RuleBasedStateMachine):
         assert self.prefixes.in_use + self.prefixes.quarantined + self.prefixes.free_count == 256
 
 
-Allocation.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Allocation.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestAllocation = Allocation.TestCase

@@ -467,5 +467,5 @@ class Failover(RuleBasedStateMachine):
             assert not site.decision.flapping
 
 
-Failover.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+Failover.TestCase.settings = settings(max_examples=25, stateful_step_count=20)
 TestFailover = Failover.TestCase

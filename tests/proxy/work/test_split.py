@@ -281,7 +281,7 @@ steps = st.one_of(
 
 
 @given(st.lists(steps, max_size=80))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_unit_is_always_on_exactly_one_usable_rung(history):
     split, now_s = Split(), 0.0
     usable = tier(a=1, b=2, c=3)

@@ -260,7 +260,7 @@ def histories(draw):
 
 
 @given(histories(), st.sampled_from([2.0**-30, 1.0, 1024.0]), st.floats(0.1, 600.0))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_history_ends_on_a_power_of_two_inside_the_limits(history, low, shares_per_minute):
     policy = policy_from(config.Vardiff(min_difficulty=low, max_difficulty=2.0**30, shares_per_minute=shares_per_minute))
     state, now_s = start(policy, 0.0, None, None, None), 0.0

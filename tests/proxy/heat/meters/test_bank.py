@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Meter
@@ -224,7 +224,6 @@ def test_a_reading_of_an_unknown_meter_is_refused_by_name() -> None:
     assert "m-a" in answer.remedy
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

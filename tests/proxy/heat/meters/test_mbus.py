@@ -1,6 +1,6 @@
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Meter
@@ -78,7 +78,6 @@ def test_a_telegram_is_collected_whatever_its_pieces() -> None:
     assert take(MULTICAL_601[-1:]) == MULTICAL_601
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(MULTICAL_601) - 1), st.integers(1, 255))
 def test_a_flipped_byte_is_never_taken_for_a_value(position: int, change: int) -> None:
     broken = bytearray(MULTICAL_601)
@@ -95,7 +94,6 @@ def test_a_record_that_nobody_can_read_does_not_cost_the_others() -> None:
     assert sample.power_w == 10_000
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_records_give_values_or_a_value_error(records: bytes) -> None:
     try:

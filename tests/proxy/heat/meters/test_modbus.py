@@ -6,7 +6,7 @@ import struct
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Meter, Register
@@ -141,7 +141,6 @@ def test_registers_of_the_site_file_add_to_a_profile() -> None:
     assert next(each.scale for each in registers if each.quantity == "heat_w") == 1.0
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60_000), st.sampled_from(["uint16", "float32", "uint64"])), min_size=1, max_size=20))
 def test_every_register_lies_in_one_request_and_no_request_is_too_long(places: list[tuple[int, str]]) -> None:
     registers = [Register(quantity="heat_w", address=address, kind=kind) for address, kind in places]  # type: ignore[arg-type]  # ditto

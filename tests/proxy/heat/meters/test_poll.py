@@ -12,6 +12,7 @@ from proxy.heat.meters.line import Connect
 from proxy.heat.meters.poll import MeterPoller
 from tests.support.mbus_gateway import Gateway, heat_records, telegram
 from tests.support.modbus_meter import floats, modbus_meter
+from tests.support.patience import PATIENCE_S
 
 NOW = 1_768_435_200.0
 
@@ -29,7 +30,7 @@ class Rig:
 
     async def heard(self, count: int) -> None:
         """Wait until so many readings were believed."""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while sum(view.readings for view in self.bank.views(self.wall())) < count:
                 await trio.sleep(0.005)
 

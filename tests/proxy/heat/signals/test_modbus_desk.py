@@ -2,7 +2,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.events import EventLog
@@ -357,7 +357,6 @@ def test_no_two_values_share_a_register() -> None:
     assert len({(entry.is_writable, entry.name) for entry in ENTRIES}) == len(ENTRIES)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

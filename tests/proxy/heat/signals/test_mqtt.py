@@ -15,6 +15,7 @@ from proxy.heat.signals.bodies import Limit, Outdoor, Refusal, Stop, decode, lim
 from proxy.heat.signals.mqtt import Answer, Mqtt, address_of
 from proxy.heat.signals.mqtt_link import Message
 from proxy.heat.signals.status import SignalStatus
+from tests.support.patience import PATIENCE_S
 from tests.support.signal_port import RecordingPort
 
 NOW = 1_768_435_200.0
@@ -161,7 +162,7 @@ async def test_the_board_starts_what_is_configured_and_shows_it() -> None:
     async with trio.open_nursery() as nursery:
         for _, task in tasks:
             nursery.start_soon(task)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while any(view.reason == "starting" for view in board.views()):
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()

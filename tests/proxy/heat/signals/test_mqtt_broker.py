@@ -20,6 +20,7 @@ from proxy.events import EventLog
 from proxy.heat.signals import mqtt
 from proxy.heat.signals.status import SignalStatus
 from tests.support.mosquitto import Broker, free_port, needs_mosquitto
+from tests.support.patience import PATIENCE_S
 from tests.support.signal_port import RecordingPort
 
 pytestmark = [needs_mosquitto, pytest.mark.slow]
@@ -53,7 +54,7 @@ class Rig:
         await self.until(lambda: self.status.view().connected)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE_S):
             while not condition():
                 await trio.sleep(0.01)
 
@@ -86,7 +87,7 @@ class Utility:
         self._asked += 1
         mark = str(self._asked).encode()
         await self.send(topic, body, correlation=mark, **how)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             async for packet in self.answers:
                 if packet.properties.get(PropertyType.CORRELATION_DATA) == mark:
                     break
@@ -96,7 +97,7 @@ class Utility:
     async def stored(self, topic: str) -> bytes:
         """What the broker has stored, or stores next, under a topic."""
         async with self.client.subscribe(f"{PREFIX}/{topic}", retain_handling=RetainHandling.SEND_RETAINED) as messages:
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 packet = await messages.__anext__()
         return packet.payload.encode() if isinstance(packet.payload, str) else bytes(packet.payload)
 
@@ -118,7 +119,7 @@ async def test_a_demand_is_taken_and_answered_with_what_tied_them_together(broke
     await rig.connected()
     async with rig.utility() as utility:
         await utility.send("demand", demand(1, source="dh"), correlation=b"7")
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             packet = await utility.answers.__anext__()
     assert json.loads(packet.payload)["code"] == 200
     assert packet.properties[PropertyType.CORRELATION_DATA] == b"7"
@@ -193,7 +194,7 @@ async def test_the_report_is_stored_and_the_state_says_online_then_offline(broke
         assert report["alarms"] == ["loop a: flow below 60 %"]
         rig.scope.cancel()
         async with utility.client.subscribe(f"{PREFIX}/state", retain_handling=RetainHandling.NO_RETAINED) as states:
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE_S):
                 packet = await states.__anext__()
         assert bytes(packet.payload.encode() if isinstance(packet.payload, str) else packet.payload) == b"offline"
 

@@ -135,7 +135,7 @@ def test_packets_are_cut_the_same_however_the_bytes_arrive(bodies: list[bytes], 
     assert [each for k in range(0, len(stream), size) for each in frames.feed(stream[k : k + size])] == packets
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_mqtt_only_end_the_link(noise: bytes) -> None:
     async def main() -> None:

@@ -23,6 +23,7 @@ from proxy.events import EventLog
 from proxy.heat.signals import opcua
 from proxy.heat.signals.status import SignalStatus
 from tests.support.mosquitto import free_port
+from tests.support.patience import PATIENCE_S
 from tests.support.signal_port import RecordingPort
 
 asyncua = pytest.importorskip("asyncua", reason="asyncua is not installed: pip install -r requirements-opcua.txt")
@@ -74,7 +75,7 @@ class Rig:
         await opcua.serve(self.site, self.port, self.status, lambda: NOW)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE_S):
             while not condition():
                 await trio.sleep(0.01)
 

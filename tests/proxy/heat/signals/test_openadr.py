@@ -12,6 +12,7 @@ from proxy.events import EventLog
 from proxy.heat.demand import HeatDemand
 from proxy.heat.signals import openadr
 from proxy.heat.signals.status import SignalStatus
+from tests.support.patience import PATIENCE_S
 from tests.support.signal_port import RecordingPort
 from tests.support.vtn import Vtn
 
@@ -49,7 +50,7 @@ class Rig:
         return self
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE_S):
             while not condition():
                 await trio.sleep(0.005)
 
@@ -342,7 +343,7 @@ async def test_a_report_that_was_hidden_is_found_when_its_name_is_taken(
     vtn.faults["/reports"] = (403, b"{}")
     rig.start()
     await rig.until(lambda: vtn.requests.count("POST /reports") > posts)
-    assert rig.status.view().last_refusal is not None
+    await rig.until(lambda: rig.status.view().last_refusal is not None)
     del vtn.faults["/reports"]
     await rig.until(lambda: "PUT /reports/report-0" in vtn.requests[-1])
     assert len(vtn.reports) == 1

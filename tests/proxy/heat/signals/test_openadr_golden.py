@@ -13,6 +13,7 @@ from proxy.config import SiteConfig
 from proxy.events import EventLog
 from proxy.heat.signals import openadr, openadr_client
 from proxy.heat.signals.status import SignalStatus
+from tests.support.patience import PATIENCE_S
 from tests.support.signal_port import RecordingPort
 from tests.support.vtn_replayed import ReplayedVtn, Row, key_of, rows_of, shape
 
@@ -96,7 +97,7 @@ class Rig:
         return self.port.limits[-1][0] if self.port.limits else None
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE_S):
             while not condition():
                 await trio.sleep(0.005)
 
