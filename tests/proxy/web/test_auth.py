@@ -46,6 +46,7 @@ ROUTES: dict[tuple[str, str, str, str], Access] = {
     ("GET", "/api/v1/settlement", "/api/v1/settlement", ""): Access.READ,
     ("PUT", "/api/v1/heat/limit", "/api/v1/heat/limit", '{"power_w": null}'): Access.OPERATE,
     ("PUT", "/api/v1/units/{unit_id:str}/service", f"{UNIT}/service", '{"in_service": true}'): Access.OPERATE,
+    ("PUT", "/api/v1/units/{unit_id:str}/work", f"{UNIT}/work", '{"withheld_s": 60}'): Access.OPERATE,
     ("PUT", "/api/v1/units/{unit_id:str}/level", f"{UNIT}/level", '{"level": 1}'): Access.OPERATE,
     ("POST", "/api/v1/units/{unit_id:str}/accept-serial", f"{UNIT}/accept-serial", ""): Access.OPERATE,
     ("POST", "/api/v1/units/{unit_id:str}/clear-fault", f"{UNIT}/clear-fault", ""): Access.OPERATE,
