@@ -89,6 +89,7 @@ class LiveSite:
         self._wall_clock = wall_clock
         self._started_s = clock()
         events.listen(self._audit_refused_key)
+        events.listen(self._audit_hold)
 
     # -- reading
 
@@ -184,8 +185,9 @@ class LiveSite:
 
     def set_stop(self, stop: bool, actor: str) -> None:
         """See Site."""
-        self._heat.set_emergency_stop(stop, actor)
-        self._audit(actor, "heat.stop", "site", "held" if stop else "released", "done")
+        if stop == (actor in self._heat.stop_sources()):
+            self._audit(actor, "heat.stop", "site", "held" if stop else "released", "it was already")
+        self._heat.set_emergency_stop(stop, actor)  # `_audit_hold` hears of it
 
     def release_stop(self, source: str, name: str, reason: str, actor: str) -> str | None:
         """See Site."""
@@ -246,7 +248,7 @@ class LiveSite:
     def set_manual_limit(self, power_w: float | None, actor: str) -> None:
         """See Site."""
         self._heat.set_manual_limit(power_w, actor)
-        self._audit(actor, "heat.limit", "site", "none" if power_w is None else f"{power_w:.0f} W", "done")
+        self._audit(actor, "heat.limit", "site", _watts(power_w), "done")
 
     def set_service(self, unit_id: str, in_service: bool, note: str, actor: str) -> str | None:
         """See Site."""
@@ -298,6 +300,20 @@ class LiveSite:
                 AuditRecord(event.at_unix_s, str(actor), event.name, str(path), None, None, REFUSED_KEYS[event.name])
             )
 
+    def _audit_hold(self, event: Event) -> None:
+        """Stops and import limits are in the ledger whichever way they came; what a person releases, `release_stop` writes.
+
+        A limit that is only told again for longer is not written again: a sender may do that each minute, for ever.
+        """
+        facts, before, after = event.facts, None, None
+        if event.name == "heat.stop_held" or (event.name == "heat.stop_released" and "reason" not in facts):
+            action, after = "heat.stop", event.name.removeprefix("heat.stop_")
+        elif event.name == "heat.import_limit_set" and facts["power_w"] != facts["before_w"]:
+            action, before, after = "heat.import_limit", _watts(facts["before_w"]), _watts(facts["power_w"])
+        else:
+            return
+        self._ledger.record_audit(AuditRecord(event.at_unix_s, str(facts["source"]), action, "site", before, after, "done"))
+
     def _audit(self, actor: str, action: str, subject: str, after: str, result: str) -> None:
         self._ledger.record_audit(
             AuditRecord(
@@ -344,3 +360,7 @@ class LiveSite:
         rate_per_s = hashrate_hps / (known.difficulty * HASHES_PER_DIFFICULTY)
         shares = effective_shares(rate_per_s, self._router.policy.tau_s, now_s - known.started_s)
         return self._settling.share_power(unit_id, hashrate_hps, shares)
+
+
+def _watts(power_w: object) -> str:
+    return f"{power_w:.0f} W" if isinstance(power_w, int | float) else "none"

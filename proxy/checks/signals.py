@@ -1,4 +1,5 @@
-"""Rules about MQTT, OpenADR and OPC UA in a site file: what belongs together, what travels in the clear, which files are secret.
+"""Rules about MQTT, OpenADR and OPC UA in a site file: what belongs together, what travels in the clear, which files are secret,
+which names are no API key's.
 
 `check_signals` is pure, like `rules`; `check_signal_files` looks at this machine, like `host`, and creates nothing.
 """
@@ -13,18 +14,23 @@ import msgspec
 
 from proxy.checks.net import Endpoint, is_loopback, parse_endpoint
 from proxy.checks.report import Report
-from proxy.config import SiteConfig
+from proxy.config import Signals, SiteConfig
 from proxy.private_file import exposed
 
 _EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 OPCUA_PORT = 4840
+# What comes by a transport has its name as a source: alone, before ":" and a name (MQTT), or before an address (Modbus).
+_TRANSPORTS = frozenset(Signals.__struct_fields__) - {"rest"}
+# The source of the stop that stands where earlier ones cannot be read is refused too: a person releases that one.
+_UNREADABLE = "unreadable-ledger"
 
 
 def check_signals(config: SiteConfig, report: Report) -> None:
-    """[signals.mqtt], [signals.openadr] and [signals.opcua]. Mistakes and warnings end in `report`."""
+    """[signals.mqtt], [signals.openadr], [signals.opcua], and keys that could pass for them. What is found ends in `report`."""
     _mqtt(config, report)
     _openadr(config, report)
     _opcua(config, report)
+    _key_names(config, report)
 
 
 def check_signal_files(config: SiteConfig, report: Report) -> None:
@@ -118,6 +124,19 @@ def _opcua(config: SiteConfig, report: Report) -> None:
         taken = None if text is None else parse_endpoint(text)
         if taken is not None and endpoint.overlaps(taken):
             report.mistake(f"{path}.listen", f"{opcua.listen} clashes with {other}; give each its own port")
+
+
+def _key_names(config: SiteConfig, report: Report) -> None:
+    """A stop is taken back by its source, and a key's source is its name."""
+    for index, key in enumerate(config.api.keys):
+        taken = key.name.lower().partition(":")[0]
+        if taken in _TRANSPORTS or key.name == _UNREADABLE:
+            whose = "stops after a ledger that cannot be read" if key.name == _UNREADABLE else f"what comes by {taken}"
+            report.mistake(
+                f"api.keys[{index}].name",
+                f'"{key.name}" is how the site names {whose}: this key could take back a stop that is not its own, and the audit'
+                " could not tell them apart; name the key after who holds it",
+            )
 
 
 def _address(text: str, path: str, example: str, report: Report) -> SplitResult | None:

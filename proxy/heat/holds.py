@@ -78,7 +78,10 @@ class Holds:
         refusal = self._inputs.set_import_limit(power_w, until_unix_s, source)
         if refusal is None and self._inputs.import_limits.get(source) != before:
             level = "warning" if power_w is not None else "info"
-            self._events.publish("heat.import_limit_set", level, power_w=power_w, until_unix_s=until_unix_s, source=source)
+            before_w = None if before is None else before.power_w
+            self._events.publish(
+                "heat.import_limit_set", level, power_w=power_w, until_unix_s=until_unix_s, source=source, before_w=before_w
+            )
             self._keep()
         return refusal
 

@@ -76,6 +76,12 @@ async def test_machines_follow_a_controller_and_stop_at_its_word(tmp_path: Path,
         assert await plc.read("state") == Ladder.STOP
         (signal,) = it.app.site.view().signals
         assert (signal.name, signal.connected) == ("modbus", True)
+        for _ in range(2):
+            await plc.write(0.0, stop=0)
+        # The audit has it, once each, as it has what comes by the API.
+        assert [row for row in await it.audited() if row[1] == "heat.stop"] == [
+            ("modbus 127.0.0.1", "heat.stop", "site", "done")
+        ] * 2
 
 
 async def test_a_controller_that_freezes_is_held_and_then_given_up(tmp_path: Path, mock_clock: MockClock) -> None:

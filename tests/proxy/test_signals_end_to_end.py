@@ -5,7 +5,8 @@ from pathlib import Path
 from trio.testing import MockClock
 
 from proxy.heat.signals.openadr_wire import time_text
-from tests.support.hall import EFFICIENCY, FULL_W, LOW_W, START_UNIX_S, hall
+from proxy.ledger.records import AuditRecord
+from tests.support.hall import EFFICIENCY, FULL_W, KEYS, LOW_W, START_UNIX_S, Hall, hall
 from tests.support.vtn import Vtn
 
 UNITS = 2
@@ -60,3 +61,39 @@ async def test_an_event_that_is_changed_and_then_taken_back_leaves_nothing_behin
         del vtn.events["e2"]
         await it.until(lambda: it.app.site.view().heat.ladder == "HOLD", 200)
     nursery.cancel_scope.cancel()
+
+
+async def holds_audited(it: Hall) -> list[AuditRecord]:
+    """Rows of stops and limits, oldest first."""
+    assert await it.app.ledger.flush()
+    rows = await it.app.ledger.reports.audit_tail(100)
+    return [row for row in rows[::-1] if row.action.startswith("heat.")]
+
+
+async def test_stops_and_limits_are_audited_whichever_way_they_come(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with hall(tmp_path, mock_clock, units=1) as it:
+        heat, until_unix_s = it.app.heat, START_UNIX_S + 600
+        for stop in (True, True, False):
+            heat.set_emergency_stop(stop, "mqtt")
+        for power_w, longer_s in ((5_000.0, 0), (5_000.0, 60), (3_000.0, 60), (None, 0)):
+            assert heat.set_import_limit(power_w, until_unix_s + longer_s, "opcua") is None
+        for stop in (True, True, False):
+            assert (await it.put("/api/v1/heat/stop", {"stop": stop}, "utility")).status_code == 200
+        heat.set_emergency_stop(True, "opcua")
+        body = {"source": "opcua", "name": "Anna Meier", "reason": "the client is gone"}
+        answer = await it.client.post(
+            "/api/v1/heat/stop/release", json=body, headers={"Authorization": f"Bearer {KEYS['operator']}"}
+        )
+        assert answer.status_code == 200
+        assert [(row.actor, row.action, row.before or "", row.after, row.result) for row in await holds_audited(it)] == [
+            ("mqtt", "heat.stop", "", "held", "done"),
+            ("mqtt", "heat.stop", "", "released", "done"),
+            ("opcua", "heat.import_limit", "none", "5000 W", "done"),
+            ("opcua", "heat.import_limit", "5000 W", "3000 W", "done"),
+            ("opcua", "heat.import_limit", "3000 W", "none", "done"),
+            ("utility", "heat.stop", "", "held", "done"),
+            ("utility", "heat.stop", "", "held", "it was already"),
+            ("utility", "heat.stop", "", "released", "done"),
+            ("opcua", "heat.stop", "", "held", "done"),
+            ("operator", "heat.stop_release", "", "by Anna Meier: the client is gone", "done"),
+        ]

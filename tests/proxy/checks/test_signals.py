@@ -6,6 +6,7 @@ import pytest
 
 from proxy.checks.load import LoadedConfig, load_site
 from proxy.errors import ConfigError
+from proxy.heat.holds import UNREADABLE
 
 POOL = '[[pools]]\nname = "main"\nurl = "stratum+tcp://127.0.0.1:3333"\nuser = "account"\n'
 DIGEST = "ab" * 32
@@ -26,6 +27,27 @@ def problem(tmp_path: Path, table: str, *lines: str) -> str:
 
 def warnings(tmp_path: Path, table: str, *lines: str) -> str:
     return "\n".join(line for line in loaded(tmp_path, table, *lines).warnings if "signals." in line)
+
+
+def key_problem(tmp_path: Path, name: str) -> str:
+    return problem(tmp_path, "rest", "[[api.keys]]", f'name = "{name}"', 'role = "utility"', f'sha256 = "{DIGEST}"')
+
+
+@pytest.mark.parametrize("name", ["mqtt", "MQTT", "mqtt:utility", "modbus", "opcua", "openadr"])
+def test_a_key_that_is_named_as_a_transport_could_take_back_its_stop_and_is_refused(tmp_path: Path, name: str) -> None:
+    words = key_problem(tmp_path, name)
+    assert "api.keys[0].name" in words
+    assert f"what comes by {name.lower().partition(':')[0]}" in words
+    assert "could take back a stop that is not its own" in words
+
+
+def test_no_key_takes_back_the_stop_of_a_ledger_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot be read" in key_problem(tmp_path, UNREADABLE)
+
+
+def test_a_key_may_have_a_transports_name_in_its_own(tmp_path: Path) -> None:
+    key = ("[[api.keys]]", 'name = "mqtt-bridge-of-anna"', 'role = "utility"', f'sha256 = "{DIGEST}"')
+    assert [each.name for each in loaded(tmp_path, "rest", *key).config.api.keys] == ["mqtt-bridge-of-anna"]
 
 
 def secret(tmp_path: Path, mode: int = 0o600, text: str = "secret\n") -> None:
