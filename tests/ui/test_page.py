@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from proxy.heat.demand import MeterReading
 from proxy.heat.meters.bank import MeterBank
 from proxy.heat.plan import Shortfall
+from proxy.views import HoldView
 from proxy.web.context import WebContext
-from tests.proxy.web.fake_site import KEYS, FakeSite
+from tests.proxy.web.fake_site import KEYS, START_UNIX_S, FakeSite
 from tests.proxy.web.serving import Clock
 from tests.proxy.web.thread_server import ThreadServer
 from tests.support.settled import fake_proofs
@@ -102,6 +103,61 @@ def test_alarms_that_are_over_are_acknowledged_with_a_key_that_is_not_kept(page:
     expect(page.locator("#alarm-panel")).to_be_hidden()
     assert site.actions == [("acknowledge", "operator-key")]
     assert page.evaluate("JSON.stringify([sessionStorage, localStorage])").find(KEYS["operator"]) == -1
+
+
+PLC = HoldView("stop", "modbus 10.20.0.7", 0.0, START_UNIX_S - 3_600, None)
+BROKER = HoldView("stop", "mqtt", 0.0, START_UNIX_S - 60, None)
+LIMIT = HoldView("manual limit", "anna", 1e6, START_UNIX_S, None)
+
+
+def test_a_stop_is_released_by_name_and_with_a_reason_and_the_key_is_not_kept(page: Page, site: FakeSite) -> None:
+    expect(page.locator("#stop-panel")).to_be_hidden()
+    site.holds = (PLC, BROKER, LIMIT)
+    expect(page.locator("#stops li > :first-child")).to_have_text(["held by modbus 10.20.0.7", "held by mqtt"])
+    expect(page.locator("#stops li .note").first).to_have_text(re.compile(r"^for \d+ h"))
+    page.get_by_role("button", name="Release the stop of modbus 10.20.0.7").press("Enter")
+    expect(page.get_by_label("Your name")).to_be_focused()
+    page.keyboard.press("Enter")  # without a name nothing is sent
+    page.keyboard.type("Anna Meier")
+    page.get_by_label("Why it is safe").fill("PLC replaced, plant inspected")
+    page.keyboard.press("Enter")
+    expect(page.locator("#release-note")).to_have_text("This needs an API key.")
+    expect(page.get_by_label("Key of an operator")).to_be_focused()
+    page.keyboard.type(KEYS["utility"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#release-note")).to_contain_text("has the role utility")
+    assert site.actions == []
+    page.keyboard.type(KEYS["operator"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#stops li > :first-child")).to_have_text(["held by mqtt"])
+    expect(page.locator("#release")).to_be_hidden()
+    assert site.actions == [("release modbus 10.20.0.7 by Anna Meier: PLC replaced, plant inspected", "operator-key")]
+    assert page.evaluate("JSON.stringify([sessionStorage, localStorage])").find(KEYS["operator"]) == -1
+
+
+def test_a_stop_that_its_sender_takes_back_meanwhile_needs_no_release(page: Page, site: FakeSite) -> None:
+    site.holds = (PLC,)
+    button = page.get_by_role("button", name="Release the stop of")
+    button.click()
+    page.get_by_label("Your name").fill("Anna Meier")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#release")).to_be_hidden()
+    button.click()
+    expect(page.get_by_label("Your name")).to_have_value("")
+    site.holds = ()
+    expect(page.locator("#stop-panel")).to_be_hidden()
+    assert site.actions == []
+
+
+def test_what_refuses_a_release_is_said(page: Page, site: FakeSite) -> None:
+    site.holds, site.refusal = (BROKER,), "mqtt holds no stop; held by: nobody"
+    page.evaluate("sessionStorage.setItem('thermostratum.key', 'operator-key-3')")
+    page.get_by_role("button", name="Release the stop of mqtt").click()
+    page.get_by_label("Your name").fill("Anna Meier")
+    page.get_by_label("Why it is safe").fill("inspected")
+    page.get_by_role("button", name="Release", exact=True).click()
+    expect(page.locator("#release-note")).to_have_text("mqtt holds no stop; held by: nobody")
+    expect(page.get_by_label("Key of an operator")).to_be_hidden()
 
 
 def test_who_asks_is_listed_with_what_he_asked_and_whether_he_is_heard(page: Page, site: FakeSite) -> None:
@@ -359,9 +415,11 @@ def test_the_page_stays_readable_while_much_is_wrong(page: Page, site: FakeSite,
     site.over_alarms = ("loop loop-3 was hot",)
     site.ladder, site.loop_state, site.has_modbus, site.proofs = "FALLBACK", "dry", True, fake_proofs()
     site.doubt = "says 5.2 kW, its shares prove 0.0 to 0.4 kW"
+    site.holds = (PLC, BROKER)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 844})
     expect(page.locator("#alarms li")).to_have_count(4)
+    page.get_by_role("button", name="Release the stop of mqtt").click()
     assert page.evaluate(CONTRAST) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(SMALL_TARGETS) == []

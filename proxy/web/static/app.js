@@ -7,6 +7,7 @@ import { showLoops, showMeters } from "./loops.js";
 import { Plan } from "./plan.js";
 import { showProof, showProvenNow } from "./proof.js";
 import { showNext, showRuling, showSignals } from "./signals.js";
+import { Stops } from "./stops.js";
 import { LiveStream, request, storeKey } from "./stream.js";
 import { Units } from "./units.js";
 
@@ -29,6 +30,7 @@ const units = new Units();
 const past = new Past();
 const plan = new Plan();
 const alarms = new Alarms();
+const stops = new Stops();
 const trends = {
   heat: heatTrend(byId("heat-chart")),
   share: shareTrend(byId("share-chart")),
@@ -218,6 +220,7 @@ function take(message) {
   showHeat();
   showShares();
   showPools();
+  stops.take(site.heat.holds, message.now_unix_s);
   alarms.take(site.alarms, site.loops);
   showRuling(byId("ruling"), site.heat);
   showNext(place("next_demand"), site.ahead, message.now_unix_s);

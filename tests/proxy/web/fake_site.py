@@ -22,6 +22,7 @@ from proxy.views import (
     AlarmView,
     DemandAhead,
     HeatView,
+    HoldView,
     LoopView,
     MeterView,
     PlanBlocks,
@@ -75,6 +76,7 @@ class FakeSite:
         self.plan: Plan | None = fake_plan(START_UNIX_S + 6_300.0)
         self.plans = True
         self.alarms: tuple[str, ...] = ()
+        self.holds: tuple[HoldView, ...] = ()
         self.over_alarms: tuple[str, ...] = ()  # waiting to be acknowledged
         self.has_modbus = False
         self.doubt: str | None = None  # of the 21st unit
@@ -219,6 +221,7 @@ class FakeSite:
                 marginal_price_per_kwh=0.0412,
                 limiter=None,
                 alarms=self.alarms,
+                holds=self.holds,
                 tracking_error=None if heat is None else (heat - demand) / demand,
                 setpoint_changes=12,
                 level_changes=311,
@@ -393,6 +396,8 @@ class FakeSite:
 
     def release_stop(self, source: str, name: str, reason: str, actor: str) -> str | None:
         self.actions.append((f"release {source} by {name}: {reason}", actor))
+        if self.refusal is None:
+            self.holds = tuple(hold for hold in self.holds if hold.source != source)
         return self.refusal
 
     def acknowledge_alarms(self, actor: str) -> list[str]:
