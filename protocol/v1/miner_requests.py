@@ -194,11 +194,13 @@ def _decode_any(line: bytes) -> ClientEvent:
 
 
 def _misformed(line: bytes, reason: str) -> BadRequest:
-    """JSON, but the method is no string or the whole is no object."""
+    """The method is no string or the whole is no object; what comes after that may not even be JSON."""
     try:
         request_id = fields.echo_id(_id_only.decode(line).id)
     except msgspec.ValidationError:
         raise _broken("a message must be a JSON object") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _broken(f"not JSON: {error}") from None
     return BadRequest(request_id or NULL_ID, "", CODE_OTHER, reason)
 
 

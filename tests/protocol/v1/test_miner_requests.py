@@ -409,6 +409,12 @@ def test_a_method_that_is_no_text_is_a_bad_request_with_its_id(method: object) -
     assert event.id == b"null"
 
 
+@pytest.mark.parametrize("line", [b'{"id": 4, "method":0"mining.authorize", "params": []}', b'{"method":5,'])
+def test_a_method_that_is_no_text_before_something_that_is_no_json_breaks_the_connection(line: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="not JSON"):
+        decode_request(line)
+
+
 def test_an_object_without_method_and_result_is_a_bad_request() -> None:
     assert refusal(decode_request(b"{}")) == "neither a method nor a result"
     assert refusal(decode_request(b'{"id":3,"params":[]}')) == "neither a method nor a result"
