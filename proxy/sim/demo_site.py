@@ -146,7 +146,7 @@ def render_site(plan: DemoPlan, endpoints: Endpoints, utility_key: str, operator
         "min_on_s": 1_800.0,
         "correction_tau_s": 240.0,
         "reference_tau_s": 150.0,
-        "plant_tau_s": 200.0,
+        "plant_tau_s": 120.0,
         "disturbance_tau_s": 240.0,
         "hold_after_s": 1_800.0,
         "fallback_after_s": 3_600.0,
